@@ -1,0 +1,12 @@
+//! The core: what trading *is*. Pure: no I/O, no clock, no threads, no floats, no unordered iteration, and no
+//! import of anything else in this program. The same inputs give the same outputs, for ever.
+
+pub mod instrument;
+pub mod ladder;
+pub mod money;
+pub mod order;
+pub mod parameters;
+pub mod time;
+
+pub use money::Decimal;
+pub use time::Timestamp;

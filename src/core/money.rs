@@ -1,0 +1,169 @@
+//! Exact decimal money.
+//!
+//! Every price, quantity, amount and fee is a [`Decimal`]: a 96-bit integer and a power of ten. Binary
+//! floats are not used anywhere in the core, and `make check` refuses them.
+//!
+//! Numbers from outside enter through [`parse`] alone, which bounds them so that a product of two of them
+//! cannot overflow; what could still overflow (a quotient, a power) is computed with checked operations.
+
+use std::fmt;
+
+pub use rust_decimal::Decimal;
+
+/// Numbers from outside are smaller than this: the product of two still fits 28 digits.
+const BOUND: Decimal = Decimal::from_parts(0x107A_4000, 0x0000_5AF3, 0, false, 0); // 10^14
+
+/// Why a text is not a number this program takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotADecimal {
+    /// Not of the form `-?digits[.digits]`; exponents, signs of plus, blanks and NaN are refused.
+    Malformed,
+    /// More than 28 significant digits, or not smaller than 10^14.
+    OutOfRange,
+}
+
+impl fmt::Display for NotADecimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "not a plain decimal number",
+            Self::OutOfRange => "out of range: below 10^14, at most 28 digits",
+        })
+    }
+}
+
+impl std::error::Error for NotADecimal {}
+
+/// Reads a plain decimal number exactly.
+///
+/// # Errors
+/// [`NotADecimal`] when the text is no plain decimal or cannot be held exactly. Nothing is ever rounded.
+pub fn parse(text: &str) -> Result<Decimal, NotADecimal> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = match digits.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (digits, None),
+    };
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !plain(whole) || !fraction.is_none_or(plain) {
+        return Err(NotADecimal::Malformed);
+    }
+    // Trailing zeros carry no value, but would count against the 28 digits.
+    let text = if fraction.is_some() { text.trim_end_matches('0').trim_end_matches('.') } else { text };
+    let value = Decimal::from_str_exact(text).map_err(|_| NotADecimal::OutOfRange)?;
+    if value.abs() >= BOUND {
+        return Err(NotADecimal::OutOfRange);
+    }
+    Ok(value.normalize())
+}
+
+/// The largest multiple of `step` that is not above `value`. A step of zero leaves the value as it is.
+pub fn floor_to(value: Decimal, step: Decimal) -> Decimal {
+    if step.is_zero() {
+        return value;
+    }
+    let rest = value % step;
+    if rest.is_zero() {
+        value
+    } else if rest.is_sign_negative() {
+        value - rest - step
+    } else {
+        value - rest
+    }
+}
+
+/// The smallest multiple of `step` that is not below `value`. A step of zero leaves the value as it is.
+pub fn ceil_to(value: Decimal, step: Decimal) -> Decimal {
+    let floor = floor_to(value, step);
+    if floor == value { value } else { floor + step }
+}
+
+/// `numerator / denominator`, rounded down to `step` without passing through a rounded quotient: the result
+/// `r` satisfies `r·denominator ≤ numerator < (r + step)·denominator`.
+///
+/// `None` if the denominator is not positive or a number overflows.
+pub fn quotient_floor(numerator: Decimal, denominator: Decimal, step: Decimal) -> Option<Decimal> {
+    if denominator <= Decimal::ZERO {
+        return None;
+    }
+    let mut result = floor_to(numerator.checked_div(denominator)?, step);
+    // The quotient was rounded at its 28th digit: one step either way makes it exact.
+    if result.checked_mul(denominator)? > numerator {
+        result = result.checked_sub(step)?;
+    } else if !step.is_zero() {
+        let next = result.checked_add(step)?;
+        if next.checked_mul(denominator)? <= numerator {
+            result = next;
+        }
+    }
+    Some(result)
+}
+
+/// `numerator / denominator`, rounded up to `step`; the mirror of [`quotient_floor`].
+pub fn quotient_ceil(numerator: Decimal, denominator: Decimal, step: Decimal) -> Option<Decimal> {
+    let floor = quotient_floor(numerator, denominator, step)?;
+    if floor.checked_mul(denominator)? == numerator { Some(floor) } else { floor.checked_add(step) }
+}
+
+/// The text the wire, the journal and people get: no exponent, no trailing zeros.
+pub fn text(value: Decimal) -> String {
+    value.normalize().to_string()
+}
+
+/// A percentage as a fraction: 1.5 is 0.015.
+pub fn fraction(percent: Decimal) -> Decimal {
+    percent * Decimal::new(1, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn d(text: &str) -> Decimal {
+        parse(text).unwrap()
+    }
+
+    #[test]
+    fn plain_decimals_are_read_exactly() {
+        assert_eq!(text(d("0.000000833")), "0.000000833");
+        assert_eq!(text(d("60000.10")), "60000.1");
+        assert_eq!(text(d("-12.50")), "-12.5");
+        assert_eq!(text(d("100")), "100");
+        assert_eq!(text(d("0.00")), "0");
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for text in ["", ".", "1.", ".5", "+1", "1e5", "NaN", "1_000", " 1", "1 ", "0x1", "--1", "1,5", "∞"] {
+            assert_eq!(parse(text), Err(NotADecimal::Malformed), "{text:?}");
+        }
+        for text in ["100000000000000", "0.12345678901234567890123456789", "123456789012345678901234567890"] {
+            assert_eq!(parse(text), Err(NotADecimal::OutOfRange), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_product_of_two_numbers_from_outside_never_overflows() {
+        let largest = d("99999999999999.99999999999999");
+        assert!(largest.checked_mul(largest).is_some());
+    }
+
+    #[test]
+    fn steps_round_both_ways() {
+        assert_eq!(floor_to(d("59400.099"), d("0.01")), d("59400.09"));
+        assert_eq!(ceil_to(d("60733.672"), d("0.01")), d("60733.68"));
+        assert_eq!(ceil_to(d("60733.68"), d("0.01")), d("60733.68"));
+        assert_eq!(floor_to(d("-0.015"), d("0.01")), d("-0.02"));
+        assert_eq!(ceil_to(d("-0.015"), d("0.01")), d("-0.01"));
+        assert_eq!(floor_to(d("7"), Decimal::ZERO), d("7"));
+    }
+
+    #[test]
+    fn quotients_are_exact_at_the_step() {
+        assert_eq!(quotient_floor(d("1"), d("3"), d("0.01")), Some(d("0.33")));
+        assert_eq!(quotient_ceil(d("1"), d("3"), d("0.01")), Some(d("0.34")));
+        assert_eq!(quotient_ceil(d("0.99"), d("3"), d("0.01")), Some(d("0.33")));
+        assert_eq!(quotient_floor(d("1"), Decimal::ZERO, d("0.01")), None);
+        // 2/3 rounds up at its 28th digit; a multiple of that must not reach the next step.
+        assert_eq!(quotient_floor(d("2"), d("3"), Decimal::new(1, 27)).map(|q| q * d("3") <= d("2")), Some(true));
+    }
+}

@@ -1,0 +1,3 @@
+//! The engine: the only loop, which owns all waiting.
+
+pub mod ports;

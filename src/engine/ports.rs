@@ -1,0 +1,208 @@
+//! What the engine needs of the world outside, as small traits. Bybit's client and the simulated exchange stand
+//! behind the same ones.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::core::instrument::Instrument;
+use crate::core::order::{Execution, OrderReport, OrderSpec};
+use crate::core::{Decimal, Timestamp};
+
+/// Time, as the exchange counts it. Every wait of the bot is behind this.
+pub trait Clock {
+    /// The exchange's time as well as this machine knows it; it never runs backwards.
+    fn now(&self) -> Timestamp;
+    /// Blocks for `duration`, or less if a stop is asked for.
+    fn sleep(&self, duration: Duration);
+}
+
+/// Free and whole balance of one coin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// `walletBalance`: all of it.
+    pub total: Decimal,
+    /// What new orders can use: `walletBalance − locked − spotBorrow`.
+    pub free: Decimal,
+}
+
+/// The market as REST tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticker {
+    /// Price of the last trade.
+    pub last: Decimal,
+    /// Best bid.
+    pub bid: Decimal,
+    /// Best ask.
+    pub ask: Decimal,
+}
+
+/// Why a call brought no result, named after what its receiver should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The request surely never reached the exchange: do it again later.
+    Unreachable,
+    /// It may have been done: ask under the order's own name before anything else.
+    Unknown,
+    /// The key is refused, or may not do this: stop, a person must act.
+    KeyRefused,
+    /// The configuration is refused (symbol, account mode): stop, a person must act.
+    ConfigurationRefused,
+    /// The clock is off: synchronise it, sign again. The request was surely not done.
+    ClockOff,
+    /// Too many requests: nothing before this moment. The request was surely not done.
+    RateLimited {
+        /// When the exchange takes requests again.
+        until: Timestamp,
+    },
+    /// An order of this name was placed before: look it up.
+    AlreadyThere,
+    /// The order is closed or not there: look it up.
+    NotOpen,
+    /// The exchange is still working on it: ask again shortly.
+    Busy,
+    /// Not enough money.
+    InsufficientFunds,
+    /// A filter refuses these numbers: recompute, do not repeat.
+    Filter,
+    /// Maker-only is not possible at this price now.
+    MakerOnly,
+    /// Refused for a reason this program has no rule for. The request was surely not done.
+    Refused,
+    /// The answer to a question (never to a create) cannot be understood.
+    Malformed,
+}
+
+/// A call that brought no result: what to do, and for people where and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What the receiver should do.
+    pub kind: FaultKind,
+    /// `POST /v5/order/create`.
+    pub endpoint: &'static str,
+    /// Bybit's `retCode`, if there was one.
+    pub code: Option<i64>,
+    /// What was said, or what went wrong; never a key or a secret.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.endpoint)?;
+        if let Some(code) = self.code {
+            write!(f, "{code} ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The exchange, as the engine uses it: one symbol, one account. Every call blocks, with a time-out.
+///
+/// `link_id` is the order's own name (`orderLinkId`). Calls never repeat themselves: whether something is sent
+/// again is decided by the engine. The one exception is a refusal for the clock (10002), after which a client
+/// may synchronise, sign anew and send once more, because such a request was surely not done.
+pub trait Exchange {
+    /// Compares clocks and corrects the one the engine reads.
+    ///
+    /// # Errors
+    /// [`Fault`]; the clock is then as it was.
+    fn synchronise_clock(&mut self) -> Result<(), Fault>;
+
+    /// The symbol's coins and filters as they are now.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn instrument(&mut self) -> Result<Instrument, Fault>;
+
+    /// Last, bid and ask.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn ticker(&mut self) -> Result<Ticker, Fault>;
+
+    /// The balance of one coin; zero if the account has none of it.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn balance(&mut self, coin: &str) -> Result<Balance, Fault>;
+
+    /// Asks for an order. `Ok` means that the request was accepted, not that the order rests; the answer is the
+    /// exchange's own name of it.
+    ///
+    /// # Errors
+    /// [`Fault`]; after [`FaultKind::Unknown`] the order may exist.
+    fn place(&mut self, link_id: &str, spec: &OrderSpec) -> Result<String, Fault>;
+
+    /// Asks that an order be cancelled. `Ok` means that the request was accepted.
+    ///
+    /// # Errors
+    /// [`Fault`]; [`FaultKind::NotOpen`] when there is nothing to cancel (any more).
+    fn cancel(&mut self, link_id: &str) -> Result<(), Fault>;
+
+    /// What the exchange knows of one order, open or closed; `None` when it knows none of this name.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn order(&mut self, link_id: &str) -> Result<Option<OrderReport>, Fault>;
+
+    /// All open orders of the symbol, whoever placed them.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn open_orders(&mut self) -> Result<Vec<OrderReport>, Fault>;
+
+    /// The orders of the symbol that were created in `from..=to` and are closed, as far as the exchange still
+    /// knows them, whoever placed them.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn closed_orders(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<OrderReport>, Fault>;
+
+    /// The symbol's executions in `from..=to`, oldest first, whoever placed the orders.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn executions(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<Execution>, Fault>;
+}
+
+/// One row of the private stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamEvent {
+    /// An order changed.
+    Order(OrderReport),
+    /// An order was filled, in part or in full.
+    Execution(Execution),
+}
+
+/// How a stop was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopWish {
+    /// Leave the resting orders as they are: they protect what is held.
+    Leave,
+    /// Cancel the bot's own orders.
+    Cancel,
+    /// Cancel them and sell what is held at market.
+    Close,
+}
+
+/// What reaches the engine while it waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// The private stream is authenticated and subscribed; what happened before was missed.
+    StreamUp,
+    /// The private stream is down; it comes back by itself.
+    StreamDown(String),
+    /// The key was refused on the stream; it does not come back.
+    StreamRefused(String),
+    /// The rows of one message of the stream that concern this symbol, in their order; may be empty.
+    Frame(Vec<StreamEvent>),
+    /// Somebody wants the bot to stop.
+    Stop(StopWish),
+}
+
+/// Where the engine waits.
+pub trait Feed {
+    /// The next signal; `None` when it is `until` and nothing has come. Returns at once what is already there.
+    fn wait(&mut self, until: Timestamp) -> Option<Signal>;
+}
