@@ -3,3 +3,5 @@
 pub mod core;
 pub mod engine;
 pub mod http;
+pub mod journal;
+pub mod narrator;

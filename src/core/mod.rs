@@ -3,9 +3,13 @@
 
 pub mod instrument;
 pub mod ladder;
+pub mod ledger;
 pub mod money;
 pub mod order;
 pub mod parameters;
+pub mod reconcile;
+pub mod record;
+pub mod strategy;
 pub mod time;
 
 pub use money::Decimal;

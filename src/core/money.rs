@@ -62,19 +62,14 @@ pub fn floor_to(value: Decimal, step: Decimal) -> Decimal {
         return value;
     }
     let rest = value % step;
-    if rest.is_zero() {
-        value
-    } else if rest.is_sign_negative() {
-        value - rest - step
-    } else {
-        value - rest
-    }
+    let floor = if rest.is_zero() || rest.is_sign_positive() { value - rest } else { value - rest - step };
+    floor.normalize()
 }
 
 /// The smallest multiple of `step` that is not below `value`. A step of zero leaves the value as it is.
 pub fn ceil_to(value: Decimal, step: Decimal) -> Decimal {
     let floor = floor_to(value, step);
-    if floor == value { value } else { floor + step }
+    if floor == value { floor } else { floor + step }
 }
 
 /// `numerator / denominator`, rounded down to `step` without passing through a rounded quotient: the result

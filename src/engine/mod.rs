@@ -1,3 +1,490 @@
-//! The engine: the only loop, which owns all waiting.
+//! The engine: the only loop, and the owner of all waiting.
+//!
+//! In: signals of the private stream, answers of the exchange, the time. Out: records in the journal, then requests
+//! to the exchange. What should be done is decided by [`crate::core::strategy`], what an answer means by
+//! [`crate::core::reconcile`]; the engine carries out, asks again, and waits.
+//!
+//! ```text
+//!   signals there? ──▶ book them                                     ┐
+//!   reconciliation due? ──▶ open orders and executions over REST     │ one turn, in this order;
+//!   an order in doubt? ──▶ ask for it under its own name             │ whatever was done, the next
+//!   steps decided? ──▶ journal, then exchange                        │ turn begins at the top
+//!   nothing ──▶ wait for a signal or the next deadline               ┘
+//! ```
+//!
+//! What can go wrong: a request may bring no answer (the order stays in doubt until asked for), the stream may be down
+//! (REST is polled instead), the journal may refuse to be written (nothing is sent then, and the engine ends), the key
+//! may be refused (the engine ends; resting orders stay).
 
+mod carry_out;
 pub mod ports;
+mod reconciliation;
+mod settlement;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use log::{info, warn};
+
+use crate::core::Timestamp;
+use crate::core::ladder::LadderError;
+use crate::core::ledger::Ledger;
+use crate::core::order::{BotName, OrderKey};
+use crate::core::parameters::Parameters;
+use crate::core::record::Record;
+use crate::core::strategy::{self, Decision, Goal, Quote, Situation};
+use ports::{Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent};
+
+/// While the stream is up, what it may have lost is looked for this often.
+pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
+/// At a start the stream is given so long to come up before the engine goes on without it.
+const STREAM_PATIENCE: Duration = Duration::from_secs(10);
+/// While the stream is down, REST is polled this often.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// The clock is compared this often.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
+/// A quote older than this is fetched again when the strategy wants one.
+const QUOTE_AGE: Duration = Duration::from_secs(5);
+/// The journal is synced when nothing has been written for this long.
+const SYNC_DELAY: Duration = Duration::from_secs(1);
+/// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].
+const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
+/// So often the exchange is tried at a start before "start again later" is the answer.
+const START_ATTEMPTS: u32 = 5;
+
+/// How the engine ended in peace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The goal is reached: `max_cycles` done, or cancelled, or closed.
+    Finished,
+    /// A stop was asked for; resting orders were left.
+    Stopped,
+}
+
+/// How the engine ended otherwise.
+#[derive(Debug)]
+pub enum Failure {
+    /// The exchange could not be reached at the start.
+    Unreachable(Fault),
+    /// The key was refused.
+    KeyRefused(String),
+    /// The exchange refuses the configuration.
+    ConfigurationRefused(String),
+    /// The ladder breaks a rule; nothing is open.
+    Ladder(LadderError),
+    /// The journal cannot be written.
+    Journal(JournalError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(fault) => write!(f, "the exchange cannot be reached: {fault}"),
+            Self::KeyRefused(message) => write!(f, "the key was refused: {message}"),
+            Self::ConfigurationRefused(message) => write!(f, "the exchange refuses the configuration: {message}"),
+            Self::Ladder(error) => write!(f, "the ladder cannot be placed: {error}"),
+            Self::Journal(error) => write!(f, "the journal cannot be written: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+/// The outside, as the engine holds it.
+pub struct World<'a> {
+    /// The exchange.
+    pub exchange: &'a mut dyn Exchange,
+    /// Where signals come from.
+    pub feed: &'a mut dyn Feed,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// Where records are kept.
+    pub journal: &'a mut dyn Journal,
+    /// Who tells people.
+    pub observer: &'a mut dyn Observer,
+}
+
+/// Who trades what, and to which end.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// The bot's name.
+    pub bot: BotName,
+    /// `demo`, `testnet`, `mainnet` or `paper`; for the journal.
+    pub environment: String,
+    /// What the user chose.
+    pub parameters: Parameters,
+    /// What the bot is to do.
+    pub goal: Goal,
+    /// While the stream is up, what it may have lost is looked for this often.
+    pub reconcile_interval: Duration,
+}
+
+/// The engine: see the module's documentation.
+pub struct Engine<'a> {
+    world: World<'a>,
+    assignment: Assignment,
+    ledger: Ledger,
+    /// Whether reconciliation has succeeded since the stream last came up.
+    reconciled: bool,
+    stream_up: bool,
+    /// When reconciliation is due.
+    reconcile_due: Timestamp,
+    /// From when on executions may have been missed.
+    executions_from: Timestamp,
+    clock_due: Timestamp,
+    /// No request before this moment: the exchange asked for quiet, or could not be reached.
+    quiet_until: Timestamp,
+    /// How many requests in a row did not reach the exchange.
+    outages: u32,
+    /// Orders in doubt, and when they are asked for.
+    doubts: BTreeMap<OrderKey, settlement::Doubt>,
+    /// Orders with this bot's name that should not be there, and how often in a row they were seen.
+    strays: BTreeMap<OrderKey, u32>,
+    /// Orders of this bot that have executions but are not in the ledger.
+    unknown_executions: BTreeSet<OrderKey>,
+    quote: Option<(Quote, Timestamp)>,
+    open_not_before: Timestamp,
+    /// When the journal is to be synced; `None` if it is.
+    sync_due: Option<Timestamp>,
+    told_ladder_error: Option<LadderError>,
+    stop: Option<StopWish>,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine that goes on from this ledger, as recovered from the journal.
+    pub fn new(world: World<'a>, assignment: Assignment, ledger: Ledger) -> Self {
+        let now = world.clock.now();
+        let executions_from = if ledger.time == Timestamp::default() { now } else { ledger.time };
+        Self {
+            world,
+            assignment,
+            ledger,
+            reconciled: false,
+            stream_up: false,
+            reconcile_due: now.after(STREAM_PATIENCE),
+            executions_from,
+            clock_due: now,
+            quiet_until: now,
+            outages: 0,
+            doubts: BTreeMap::new(),
+            strays: BTreeMap::new(),
+            unknown_executions: BTreeSet::new(),
+            quote: None,
+            open_not_before: now,
+            sync_due: None,
+            told_ladder_error: None,
+            stop: None,
+        }
+    }
+
+    /// What is known.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Trades until the goal is reached, a stop is asked for, or it cannot go on.
+    ///
+    /// # Errors
+    /// [`Failure`]. Resting orders stay in every case.
+    pub fn run(&mut self) -> Result<Outcome, Failure> {
+        self.start()?;
+        loop {
+            if let Some(outcome) = self.turn()? {
+                let reason = match outcome {
+                    Outcome::Finished => "finished",
+                    Outcome::Stopped => "stopped as asked",
+                };
+                self.record(vec![Record::Stopped { reason: reason.to_owned() }])?;
+                self.world.journal.sync()?;
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Compares clocks, looks at the instrument, checks the ladder.
+    fn start(&mut self) -> Result<(), Failure> {
+        let instrument = self.at_start(|engine| {
+            engine.world.exchange.synchronise_clock()?;
+            engine.world.exchange.instrument()
+        })?;
+        let Some(instrument) = instrument else { return Ok(()) };
+        self.clock_due = self.now().after(CLOCK_INTERVAL);
+        let Assignment { bot, environment, parameters, .. } = self.assignment.clone();
+        if !instrument.trading {
+            return Err(Failure::ConfigurationRefused(format!("{} is not trading now", parameters.symbol)));
+        }
+        let seen = self.ledger.instrument.as_ref() == Some(&instrument);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let mut records = vec![Record::Started { version, environment, bot, parameters }];
+        if !seen {
+            records.push(Record::InstrumentSeen { instrument: instrument.clone() });
+        }
+        self.record(records)?;
+        if self.assignment.goal == Goal::Trade {
+            let Some(ticker) = self.at_start(|engine| engine.world.exchange.ticker())? else { return Ok(()) };
+            if let Err(error) = strategy::check(ticker.ask, &self.assignment.parameters, &instrument) {
+                if self.ledger.cycle.is_none() {
+                    return Err(Failure::Ladder(error));
+                }
+                warn!(
+                    "the ladder breaks a rule of the exchange, the open cycle goes on without the rebuys it forbids: {error}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks something that trading cannot begin without, a few times. `None` if a stop was asked for meanwhile.
+    fn at_start<T>(&mut self, mut ask: impl FnMut(&mut Self) -> Result<T, Fault>) -> Result<Option<T>, Failure> {
+        let mut attempt = 1;
+        loop {
+            let fault = match ask(self) {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(fault) => fault,
+            };
+            self.fatal(&fault)?;
+            if attempt == START_ATTEMPTS {
+                return Err(Failure::Unreachable(fault));
+            }
+            let pause = match fault.kind {
+                FaultKind::RateLimited { until } => until,
+                _ => self.now().after(OUTAGE_PAUSE * 2_u32.pow(attempt)),
+            };
+            warn!("{fault}; trying again");
+            attempt += 1;
+            while self.now() < pause {
+                if let Some(signal) = self.world.feed.wait(pause) {
+                    self.take(signal)?;
+                }
+                if self.stop == Some(StopWish::Leave) {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Does the most urgent thing. `Some` when all is done.
+    fn turn(&mut self) -> Result<Option<Outcome>, Failure> {
+        while let Some(signal) = self.world.feed.wait(self.now()) {
+            self.take(signal)?;
+        }
+        match self.stop.take() {
+            Some(StopWish::Leave) => return Ok(Some(Outcome::Stopped)),
+            Some(StopWish::Cancel) => self.assignment.goal = Goal::Cancel,
+            Some(StopWish::Close) => self.assignment.goal = Goal::Close,
+            None => {}
+        }
+        let now = self.now();
+        let mut wake = self.reconcile_due;
+        if now < self.quiet_until {
+            wake = self.quiet_until;
+        } else if now >= self.reconcile_due {
+            self.reconcile()?;
+            return Ok(None);
+        } else if let Some(key) = self.most_urgent_doubt(now) {
+            self.ask(key)?;
+            return Ok(None);
+        } else if self.reconciled {
+            let decision = self.decide();
+            if decision.wants_quote && self.quote_is_stale(now) {
+                self.fetch_quote()?;
+                return Ok(None);
+            }
+            self.tell_ladder_error(&decision);
+            if !decision.steps.is_empty() {
+                self.carry_out(decision.steps)?;
+                return Ok(None);
+            }
+            if decision.finished && self.doubts.is_empty() {
+                return Ok(Some(Outcome::Finished));
+            }
+            if now >= self.clock_due {
+                self.renew_clock()?;
+                return Ok(None);
+            }
+            let quote_due = decision.wants_quote.then(|| self.quote_due());
+            wake = [decision.wake, self.next_doubt(), quote_due, Some(self.clock_due)]
+                .into_iter()
+                .flatten()
+                .fold(wake, Timestamp::min);
+        }
+        self.idle(wake)?;
+        Ok(None)
+    }
+
+    /// Waits for a signal until `wake`, syncing the journal on the way.
+    fn idle(&mut self, wake: Timestamp) -> Result<(), Failure> {
+        let until = self.sync_due.map_or(wake, |due| due.min(wake));
+        if let Some(signal) = self.world.feed.wait(until) {
+            return self.take(signal);
+        }
+        if self.sync_due.is_some_and(|due| due <= self.now()) {
+            self.world.journal.sync()?;
+            self.sync_due = None;
+        }
+        Ok(())
+    }
+
+    fn decide(&self) -> Decision {
+        strategy::decide(&Situation {
+            ledger: &self.ledger,
+            parameters: &self.assignment.parameters,
+            goal: self.assignment.goal,
+            quote: self.fresh_quote(self.now()),
+            open_not_before: self.open_not_before,
+            hold_buys: !self.strays.is_empty(),
+            now: self.now(),
+        })
+    }
+
+    /// Takes what came while waiting.
+    fn take(&mut self, signal: Signal) -> Result<(), Failure> {
+        match signal {
+            Signal::StreamUp => {
+                info!("private stream up");
+                self.stream_up = true;
+                // Nothing is replayed: what happened before this moment is known only by asking.
+                self.reconciled = false;
+                self.reconcile_due = self.now();
+            }
+            Signal::StreamDown(reason) => {
+                warn!("private stream down, polling meanwhile: {reason}");
+                self.stream_up = false;
+                self.reconcile_due = self.reconcile_due.min(self.now().after(POLL_INTERVAL));
+            }
+            Signal::StreamRefused(reason) => return Err(Failure::KeyRefused(reason)),
+            Signal::Frame(events) => {
+                for event in events {
+                    match event {
+                        StreamEvent::Order(report) => {
+                            self.on_report(&report, crate::core::reconcile::Source::Stream)?
+                        }
+                        StreamEvent::Execution(execution) => self.on_execution(&execution)?,
+                    }
+                }
+                if !self.unknown_executions.is_empty() {
+                    self.reconcile_due = self.now();
+                }
+            }
+            Signal::Stop(wish) => self.stop = Some(wish),
+        }
+        Ok(())
+    }
+
+    /// Writes records down, then lets them take effect.
+    fn record(&mut self, records: Vec<Record>) -> Result<(), Failure> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        self.world.journal.append(now, &records)?;
+        for record in &records {
+            if let Err(contradiction) = self.ledger.apply(now, record) {
+                // The record was made from this very ledger: going on would be guessing with money.
+                panic!("the engine made a record that contradicts its ledger: {contradiction} ({record:?})");
+            }
+            self.world.observer.recorded(now, record, &self.ledger);
+        }
+        self.sync_due = Some(now.after(SYNC_DELAY));
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.world.clock.now()
+    }
+
+    /// The faults that end the engine wherever they appear.
+    fn fatal(&self, fault: &Fault) -> Result<(), Failure> {
+        match fault.kind {
+            FaultKind::KeyRefused => Err(Failure::KeyRefused(fault.to_string())),
+            FaultKind::ConfigurationRefused => Err(Failure::ConfigurationRefused(fault.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// What every fault has in common: it may end the engine, ask for quiet, or tell of an outage.
+    fn weigh(&mut self, fault: &Fault) -> Result<(), Failure> {
+        self.fatal(fault)?;
+        match fault.kind {
+            FaultKind::RateLimited { until } => {
+                warn!("{fault}; quiet until {until}");
+                self.quiet_until = until;
+            }
+            FaultKind::ClockOff => {
+                self.clock_due = self.now();
+                self.pause_for_outage(fault);
+            }
+            FaultKind::Unreachable | FaultKind::Unknown | FaultKind::Malformed => self.pause_for_outage(fault),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn pause_for_outage(&mut self, fault: &Fault) {
+        let pause = (OUTAGE_PAUSE * 2_u32.pow(self.outages.min(8))).min(POLL_INTERVAL);
+        if self.outages == 0 {
+            warn!("{fault}");
+        }
+        self.outages = self.outages.saturating_add(1);
+        self.quiet_until = self.now().after(pause);
+    }
+
+    /// An answer came: the outage, if there was one, is over.
+    fn answered(&mut self) {
+        if self.outages > 0 {
+            info!("the exchange answers again after {} failed requests", self.outages);
+            self.outages = 0;
+        }
+    }
+
+    fn renew_clock(&mut self) -> Result<(), Failure> {
+        match self.world.exchange.synchronise_clock() {
+            Ok(()) => {
+                self.answered();
+                self.clock_due = self.now().after(CLOCK_INTERVAL);
+                Ok(())
+            }
+            Err(fault) => self.weigh(&fault),
+        }
+    }
+
+    fn fresh_quote(&self, now: Timestamp) -> Option<&Quote> {
+        self.quote.as_ref().filter(|(_, at)| now.since(*at) < QUOTE_AGE).map(|(quote, _)| quote)
+    }
+
+    fn quote_due(&self) -> Timestamp {
+        self.quote.as_ref().map_or(self.now(), |(_, at)| at.after(QUOTE_AGE))
+    }
+
+    fn quote_is_stale(&self, now: Timestamp) -> bool {
+        self.fresh_quote(now).is_none()
+    }
+
+    fn fetch_quote(&mut self) -> Result<(), Failure> {
+        match self.world.exchange.ticker() {
+            Ok(ticker) => {
+                self.answered();
+                let quote = Quote { last: ticker.last, bid: ticker.bid, ask: ticker.ask };
+                self.quote = Some((quote, self.now()));
+                Ok(())
+            }
+            Err(fault) => self.weigh(&fault),
+        }
+    }
+
+    fn tell_ladder_error(&mut self, decision: &Decision) {
+        if decision.ladder_error != self.told_ladder_error {
+            if let Some(error) = &decision.ladder_error {
+                warn!("no rebuys: {error}");
+            }
+            self.told_ladder_error.clone_from(&decision.ladder_error);
+        }
+    }
+}

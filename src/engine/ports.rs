@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::core::instrument::Instrument;
+use crate::core::ledger::Ledger;
 use crate::core::order::{Execution, OrderReport, OrderSpec};
+use crate::core::record::Record;
 use crate::core::{Decimal, Timestamp};
 
 /// Time, as the exchange counts it. Every wait of the bot is behind this.
@@ -205,4 +207,41 @@ pub enum Signal {
 pub trait Feed {
     /// The next signal; `None` when it is `until` and nothing has come. Returns at once what is already there.
     fn wait(&mut self, until: Timestamp) -> Option<Signal>;
+}
+
+/// Why the journal could not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalError {
+    /// The file, what went wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for JournalError {}
+
+/// Where records are kept.
+pub trait Journal {
+    /// Writes records, in order, so that the death of this process does not lose them. They are not yet safe from a
+    /// power cut. Either all of them are written, or, after an error, none counts.
+    ///
+    /// # Errors
+    /// [`JournalError`]: nothing may take effect that was not written.
+    fn append(&mut self, time: Timestamp, records: &[Record]) -> Result<(), JournalError>;
+
+    /// Makes what was written safe from a power cut. Called when nothing else is to be done.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn sync(&mut self) -> Result<(), JournalError>;
+}
+
+/// Watches what the engine does, to tell people. It can change nothing.
+pub trait Observer {
+    /// A record has been written and applied; the ledger is as it is after it.
+    fn recorded(&mut self, time: Timestamp, record: &Record, ledger: &Ledger);
 }

@@ -1,0 +1,217 @@
+//! Reconciliation: what the ledger must learn from what the exchange says, as pure functions.
+//!
+//! | the ledger believes | exchange: open | exchange: closed | exchange: knows none |
+//! |---|---|---|---|
+//! | planned (fate unknown) | accepted | accepted, closed | absent, once it could no longer arrive |
+//! | open | nothing (amended, if its numbers differ) | closed | closed, once it could no longer be hidden |
+//! | closed, executions missing | nothing: older news | nothing new | executions are asked for |
+//! | settled | nothing from the stream; stray from an answer | nothing | nothing |
+//! | absent | adopted | adopted, closed | nothing |
+//! | nothing (this cycle or a later one) | adopted, or stray | adopted, or stray if it has fills | nothing |
+//! | forgotten (an earlier attempt or cycle) | nothing from the stream; stray from an answer | nothing | nothing |
+//!
+//! The stream may be late, doubled and out of order: its rows can add facts, never take one back.
+
+use std::time::Duration;
+
+use super::ledger::{Cycle, End, Ledger, Order, OrderState};
+use super::money::Decimal;
+use super::order::{Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Slot};
+use super::record::{Offer, Record};
+use super::time::Timestamp;
+
+/// How far the exchange's clock may be from ours when "created before the cycle" is judged.
+const CLOCK_MARGIN: Duration = Duration::from_secs(60);
+
+/// What the ledger believes of an order of this bot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belief {
+    /// Planned: its fate is unknown.
+    Planned,
+    /// Open.
+    Open,
+    /// Closed, with executions missing.
+    Closed,
+    /// Settled, and not as absent.
+    Settled,
+    /// Settled as never arrived.
+    Absent,
+    /// Not in the ledger, and not to be expected: an earlier attempt or an earlier cycle.
+    Forgotten,
+    /// Not in the ledger, but it could be: this cycle or a later one.
+    Nothing,
+}
+
+/// Where a report comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The private stream: perhaps late, doubled or out of order.
+    Stream,
+    /// An answer to a question asked after everything else that is known.
+    Answer,
+}
+
+/// What follows from a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// These facts, in this order; none, if it says nothing new.
+    Facts(Vec<Record>),
+    /// An order with this bot's name that should not be there.
+    Stray,
+}
+
+/// What the ledger believes of an order.
+pub fn belief(ledger: &Ledger, key: OrderKey) -> Belief {
+    let Some(cycle) = ledger.cycle.as_ref().filter(|cycle| cycle.number == key.cycle) else {
+        return if key.cycle > ledger.last_cycle { Belief::Nothing } else { Belief::Forgotten };
+    };
+    match cycle.orders.get(&key).map(|order| &order.state) {
+        Some(OrderState::Planned) => Belief::Planned,
+        Some(OrderState::Open) => Belief::Open,
+        Some(OrderState::Closed { .. }) => Belief::Closed,
+        Some(OrderState::Settled { end: End::Absent, .. }) => Belief::Absent,
+        Some(OrderState::Settled { .. }) => Belief::Settled,
+        None if cycle.latest(key.slot).is_some_and(|(latest, _)| latest.attempt > key.attempt) => Belief::Forgotten,
+        None => Belief::Nothing,
+    }
+}
+
+/// What follows from what the exchange says of an order.
+pub fn report(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Source) -> Finding {
+    let closed = report.status.is_closed();
+    let believed = belief(ledger, key);
+    match (believed, closed) {
+        (Belief::Planned, _) => Finding::Facts(settle_planned(ledger, key, report)),
+        (Belief::Open, false) => Finding::Facts(amendment(ledger, key, report, source)),
+        (Belief::Open, true) => Finding::Facts(vec![closing(key, report)]),
+        (Belief::Closed, _) | (Belief::Settled | Belief::Forgotten, true) => Finding::Facts(Vec::new()),
+        (Belief::Settled | Belief::Forgotten, false) if source == Source::Stream => Finding::Facts(Vec::new()),
+        (Belief::Settled | Belief::Forgotten, false) => Finding::Stray,
+        (Belief::Absent | Belief::Nothing, _) => match adoption(ledger, key, report) {
+            Some(facts) => Finding::Facts(facts),
+            None if closed && report.executed_quantity.is_zero() => Finding::Facts(Vec::new()),
+            None => Finding::Stray,
+        },
+    }
+}
+
+/// What follows from an execution: the fact that it is to be booked, unless it is booked already or belongs to an
+/// order that is settled. `None` too for an order that the ledger does not have: that is to be adopted first.
+pub fn execution(ledger: &Ledger, key: OrderKey, execution: &Execution) -> Option<Record> {
+    let order = ledger.order(key).filter(|order| order.is_live())?;
+    let new = !order.exec_ids.contains(&execution.exec_id);
+    new.then(|| Record::Executed { key, execution: execution.clone() })
+}
+
+/// Whether the exchange reports more executed than is booked.
+pub fn lacks_executions(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> bool {
+    ledger.order(key).is_some_and(|order| order.is_live() && order.executed_quantity < report.executed_quantity)
+}
+
+fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<Record> {
+    let opened = ledger.cycle.as_ref().map_or(Timestamp::default(), |cycle| cycle.opened);
+    if report.status.is_closed() && report.created < opened.before(CLOCK_MARGIN) {
+        // A bot of the same name had a cycle of this number before; that order is history, and its name is used up.
+        let message = "the name was used by an order older than this cycle".to_owned();
+        return vec![closed_without_fills(key, message)];
+    }
+    let mut facts = vec![Record::OrderAccepted { key, order_id: report.order_id.clone() }];
+    facts.extend(amendment(ledger, key, report, Source::Answer));
+    if report.status.is_closed() {
+        facts.push(closing(key, report));
+    }
+    facts
+}
+
+/// That an order ended and nothing of it was executed.
+pub fn closed_without_fills(key: OrderKey, message: String) -> Record {
+    Record::OrderClosed {
+        key,
+        status: OrderStatus::Cancelled,
+        executed_quantity: Decimal::ZERO,
+        executed_value: Decimal::ZERO,
+        maker_only_refused: false,
+        message,
+    }
+}
+
+fn closing(key: OrderKey, report: &OrderReport) -> Record {
+    Record::OrderClosed {
+        key,
+        status: report.status,
+        executed_quantity: report.executed_quantity,
+        executed_value: report.executed_value,
+        maker_only_refused: report.maker_only_refused,
+        message: report.reason.clone(),
+    }
+}
+
+/// Somebody else may amend an order. Only an answer tells: a row of the stream may be older than the order's present
+/// numbers. Market orders cannot be amended, and how their size is reported differs.
+fn amendment(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Source) -> Vec<Record> {
+    let numbers = |spec: &OrderSpec| match spec {
+        OrderSpec::Limit { price, quantity, .. } => Some((*price, *quantity)),
+        _ => None,
+    };
+    let ours = ledger.order(key).and_then(|order| numbers(&order.spec));
+    let theirs = numbers(&report.spec);
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if ours != theirs && source == Source::Answer => {
+            vec![Record::OrderAmended { key, spec: report.spec.clone() }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The facts by which an unknown order of this bot becomes part of the ledger, if it fits into it: the journal lost its
+/// tail, or all of it. `None` if it does not fit, or ended without having done anything.
+fn adoption(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Option<Vec<Record>> {
+    let mut facts = Vec::new();
+    let lots = match &ledger.cycle {
+        Some(cycle) if cycle.number == key.cycle => {
+            if cycle.live(key.slot).is_some() {
+                return None;
+            }
+            Some(cycle)
+        }
+        Some(_) => return None,
+        None => {
+            facts.push(Record::CycleOpened { cycle: key.cycle });
+            None
+        }
+    };
+    let offer = match key.slot {
+        Slot::Buy(_) => None,
+        Slot::Sell(_) | Slot::Exit => Some(offer_of(lots?, key.slot, report.spec.quantity()?)?),
+    };
+    if report.spec.side() != key.slot.side() {
+        return None;
+    }
+    let (order_id, spec) = (report.order_id.clone(), report.spec.clone());
+    facts.push(Record::OrderAdopted { key, order_id, spec, offer });
+    if report.status.is_closed() {
+        facts.push(closing(key, report));
+    }
+    Some(facts)
+}
+
+/// What an adopted sell must have been offering: its own level's lot if that is enough, else everything.
+fn offer_of(cycle: &Cycle, slot: Slot, quantity: Decimal) -> Option<Offer> {
+    let own = match slot {
+        Slot::Sell(level) => {
+            cycle.lots.get(&level).filter(|lot| lot.quantity >= quantity).map(|lot| (vec![level], lot.cost))
+        }
+        Slot::Buy(_) | Slot::Exit => None,
+    };
+    let (levels, cost) = own.unwrap_or_else(|| {
+        let cost = cycle.lots.values().map(|lot| lot.cost).sum();
+        (cycle.lots.keys().copied().collect(), cost)
+    });
+    let held: Decimal = levels.iter().filter_map(|level| cycle.lots.get(level)).map(|lot| lot.quantity).sum();
+    (held >= quantity).then_some(Offer { levels, cost })
+}
+
+/// From when on an order's executions are to be looked for.
+pub fn executions_from(order: &Order) -> Timestamp {
+    order.planned.before(CLOCK_MARGIN)
+}

@@ -1,0 +1,220 @@
+//! The facts that the journal holds, one after another. The ledger is what they add up to.
+//!
+//! A record is written before it takes effect: before an order is sent ([`Record::OrderPlanned`]), before a
+//! cancel is asked for, before a fill changes what the strategy sees.
+
+use serde::{Deserialize, Serialize};
+
+use super::instrument::Instrument;
+use super::money::Decimal;
+use super::order::{BotName, Execution, OrderKey, OrderSpec, OrderStatus};
+use super::parameters::Parameters;
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Record {
+    /// The first line of every journal file.
+    Journal {
+        /// The version of the format; a program refuses one that is newer than its own.
+        format: u32,
+    },
+    /// A process began to trade.
+    Started {
+        /// The program's version.
+        version: String,
+        /// `demo`, `testnet`, `mainnet` or `paper`.
+        environment: String,
+        /// The bot's name.
+        bot: BotName,
+        /// What it trades by from here on.
+        parameters: Parameters,
+    },
+    /// The process ended as asked.
+    Stopped {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The instrument as it is from here on.
+    InstrumentSeen {
+        /// Coins and filters.
+        instrument: Instrument,
+    },
+    /// A cycle began.
+    CycleOpened {
+        /// Its number.
+        cycle: u64,
+    },
+    /// An order is about to be sent. Until a later record settles it, its fate is unknown.
+    OrderPlanned {
+        /// Its name.
+        key: OrderKey,
+        /// What it asks for.
+        spec: OrderSpec,
+        /// For sells: what they offer.
+        offer: Option<Offer>,
+        /// Why it exists and from which numbers.
+        reason: Reason,
+    },
+    /// The exchange took the order.
+    OrderAccepted {
+        /// Its name.
+        key: OrderKey,
+        /// The exchange's name of it.
+        order_id: String,
+    },
+    /// The exchange surely did not take the order.
+    OrderRefused {
+        /// Its name.
+        key: OrderKey,
+        /// What kind of refusal, for the next attempt.
+        refusal: Refusal,
+        /// What the exchange said.
+        message: String,
+    },
+    /// The order surely never arrived; its name is still free.
+    OrderAbsent {
+        /// Its name.
+        key: OrderKey,
+    },
+    /// The exchange has the order with other numbers: somebody amended it.
+    OrderAmended {
+        /// Its name.
+        key: OrderKey,
+        /// What it asks for now.
+        spec: OrderSpec,
+    },
+    /// The order is closed on the exchange. It is settled once executions of this quantity are booked.
+    OrderClosed {
+        /// Its name.
+        key: OrderKey,
+        /// How it ended.
+        status: OrderStatus,
+        /// All that was executed, in base coin.
+        executed_quantity: Decimal,
+        /// All that was executed, in quote coin.
+        executed_value: Decimal,
+        /// Whether it ended because maker-only was not possible.
+        maker_only_refused: bool,
+        /// What the exchange said; may be empty.
+        message: String,
+    },
+    /// The exchange holds an order of this bot that the journal does not know (its tail or all of it was lost).
+    OrderAdopted {
+        /// Its name.
+        key: OrderKey,
+        /// The exchange's name of it.
+        order_id: String,
+        /// What it asks for.
+        spec: OrderSpec,
+        /// For sells: what they offer.
+        offer: Option<Offer>,
+    },
+    /// A fill.
+    Executed {
+        /// The order's name.
+        key: OrderKey,
+        /// The fill as the exchange told it.
+        execution: Execution,
+    },
+    /// A cancel is about to be sent.
+    CancelAsked {
+        /// The order's name.
+        key: OrderKey,
+    },
+    /// The order is still open although a cancel was asked for: it may be asked for again.
+    CancelFailed {
+        /// The order's name.
+        key: OrderKey,
+    },
+    /// The cycle is to be closed at market.
+    ExitDecided {
+        /// Why.
+        cause: ExitCause,
+    },
+    /// Nothing of the cycle rests or is in flight any more. What is still held goes on to the next.
+    CycleClosed {
+        /// Its number.
+        cycle: u64,
+        /// Net proceeds less the cost of what was sold, in quote coin; fees in other coins are not in it.
+        profit: Decimal,
+    },
+    /// Something does not add up: no new buys until it is resolved.
+    Alarmed {
+        /// What, and what to do.
+        message: String,
+    },
+    /// What raised the alarm is resolved.
+    AlarmCleared,
+    /// All that the records before this one add up to; they may be dropped.
+    Snapshot {
+        /// The ledger.
+        ledger: Box<super::ledger::Ledger>,
+    },
+}
+
+/// What a sell offers: which lots, and their cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The levels whose lots it takes; what it leaves of them stays with the first.
+    pub levels: Vec<u8>,
+    /// The part of their cost that goes with it, in quote coin.
+    pub cost: Decimal,
+}
+
+/// Why an order exists, with the numbers its price and quantity came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It opens the cycle.
+    Base,
+    /// It waits below the base order.
+    Rebuy {
+        /// The base order's average price.
+        base_price: Decimal,
+        /// What the parameters give this level, in quote coin.
+        amount: Decimal,
+    },
+    /// It takes the profit.
+    TakeProfit {
+        /// The cost it must return, in quote coin.
+        cost: Decimal,
+        /// Percent asked on top, net of fees.
+        take_profit_percent: Decimal,
+        /// The sell's fee as a fraction, as far as known when it was placed.
+        fee_rate: Decimal,
+    },
+    /// It closes the cycle at market.
+    Exit,
+}
+
+/// Why the exchange did not take an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Not enough money.
+    InsufficientFunds,
+    /// A filter refused the numbers.
+    Filter,
+    /// Maker-only was not possible.
+    MakerOnly,
+    /// Anything else.
+    Other,
+}
+
+/// Why a cycle is closed at market.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitCause {
+    /// The price fell to the stop loss.
+    StopLoss {
+        /// The last price seen.
+        price: Decimal,
+        /// The price at which it triggers.
+        trigger: Decimal,
+    },
+    /// The cycle grew older than `time_limit`.
+    TimeLimit,
+    /// The user asked for it.
+    Close,
+}

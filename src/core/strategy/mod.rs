@@ -1,0 +1,347 @@
+//! The strategy: which orders should rest now, and what is to be done to get there.
+//!
+//! In: the ledger, the parameters, the market as far as it was asked for, and the time. Out: steps that do not
+//! depend on each other, and the moment at which the answer may change by itself. It writes nothing and
+//! remembers nothing: called twice with the same inputs it says the same, and called after a restart it says
+//! what it would have said without one.
+//!
+//! ```text
+//!   no cycle ──(cycle_delay over, balance enough)──▶ buying the base order
+//!      ▲                                                   │ settled with fills
+//!      │ nothing live: CloseCycle                          ▼
+//!   ending ◀── take profit 0 filled, or exit decided ── trading: sells and rebuys rest side by side
+//! ```
+//!
+//! Each slot is looked at on its own. A slot with a live order is left alone or has its order cancelled; a free slot
+//! is filled when it is due. Replacing an order is a cancel, and a free slot once that is settled.
+
+mod rebuys;
+mod sells;
+
+use std::time::Duration;
+
+use super::instrument::Instrument;
+use super::ladder::{self, LadderError};
+use super::ledger::{Cycle, End, Ledger, Order};
+use super::money::Decimal;
+use super::order::{OrderKey, OrderSpec, Slot};
+use super::parameters::Parameters;
+use super::record::{ExitCause, Offer, Reason, Refusal};
+use super::time::Timestamp;
+
+/// How long after a refusal for lack of money the slot is tried again.
+pub const FUNDS_PATIENCE: Duration = Duration::from_secs(30);
+/// The first pause after any other refusal; it doubles with each one in a row.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// The first pause after maker-only was refused.
+const MAKER_ONLY_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause after refusals.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// What the bot is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Trade cycle after cycle.
+    Trade,
+    /// Cancel the bot's own orders, then end.
+    Cancel,
+    /// Cancel them, sell what is held at market, then end.
+    Close,
+}
+
+/// Best bid and ask and the last price, as fresh as the engine has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// Price of the last trade.
+    pub last: Decimal,
+    /// Best bid.
+    pub bid: Decimal,
+    /// Best ask.
+    pub ask: Decimal,
+}
+
+/// What a decision is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// Everything that is known.
+    pub ledger: &'a Ledger,
+    /// What the user chose.
+    pub parameters: &'a Parameters,
+    /// What the bot is to do.
+    pub goal: Goal,
+    /// The market, if it was asked for and is fresh.
+    pub quote: Option<&'a Quote>,
+    /// No cycle is opened before this moment: the balance was too small a short while ago.
+    pub open_not_before: Timestamp,
+    /// Whether something outside the ledger forbids new buys (an order of this bot's name that nobody knows).
+    pub hold_buys: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Begin this cycle, if the balance is enough for the whole ladder.
+    OpenCycle {
+        /// Its number.
+        cycle: u64,
+    },
+    /// Write the plan down, then send the order.
+    Place {
+        /// Its name.
+        key: OrderKey,
+        /// What it asks for.
+        spec: OrderSpec,
+        /// For sells: what it offers.
+        offer: Option<Offer>,
+        /// Why.
+        reason: Reason,
+    },
+    /// Write it down, then ask for the cancel.
+    Cancel {
+        /// The order's name.
+        key: OrderKey,
+    },
+    /// Write down that the cycle is to be closed at market.
+    DecideExit {
+        /// Why.
+        cause: ExitCause,
+    },
+    /// Write down that the cycle is over.
+    CloseCycle {
+        /// Its number.
+        cycle: u64,
+        /// Its profit, in quote coin.
+        profit: Decimal,
+    },
+}
+
+/// What is to be done now, and when to look again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// In the order in which they should be carried out; none depends on another's outcome.
+    pub steps: Vec<Step>,
+    /// When a deadline of the strategy falls, if nothing happens before.
+    pub wake: Option<Timestamp>,
+    /// Whether the strategy needs to know the market.
+    pub wants_quote: bool,
+    /// Whether the goal is reached and nothing is left to do.
+    pub finished: bool,
+    /// Why rebuys are not placed, if the ladder breaks a rule of the exchange.
+    pub ladder_error: Option<LadderError>,
+}
+
+/// Says what is to be done now.
+///
+/// Without an instrument there is nothing to say.
+pub fn decide(situation: &Situation<'_>) -> Decision {
+    let mut decider = Decider { situation, decision: Decision::default() };
+    if let Some(instrument) = &situation.ledger.instrument {
+        match &situation.ledger.cycle {
+            None => decider.between_cycles(),
+            Some(cycle) => decider.in_cycle(cycle, instrument),
+        }
+    }
+    decider.decision
+}
+
+/// The decision in the making.
+struct Decider<'a> {
+    situation: &'a Situation<'a>,
+    decision: Decision,
+}
+
+impl Decider<'_> {
+    fn between_cycles(&mut self) {
+        let Situation { ledger, parameters, .. } = *self.situation;
+        let done = parameters.max_cycles > 0 && ledger.totals.cycles >= parameters.max_cycles;
+        let open = match self.situation.goal {
+            Goal::Trade => !done,
+            Goal::Cancel => false,
+            // A lot that raced the last take profit is held between cycles: one more cycle sells it.
+            Goal::Close => ledger.carry.cost > Decimal::ZERO,
+        };
+        if !open {
+            self.decision.finished = true;
+            return;
+        }
+        let pause_over = ledger.last_end.map_or(ledger.time, |end| end.after(parameters.cycle_delay));
+        let due = pause_over.max(self.situation.open_not_before);
+        if self.is_due(due) && !self.buys_forbidden(None) {
+            self.decision.steps.push(Step::OpenCycle { cycle: ledger.last_cycle + 1 });
+        }
+    }
+
+    fn in_cycle(&mut self, cycle: &Cycle, instrument: &Instrument) {
+        if self.situation.goal == Goal::Cancel {
+            self.cancel_all(cycle);
+            self.decision.finished = cycle.live_orders().next().is_none();
+            return;
+        }
+        if cycle.exit.is_none()
+            && let Some(cause) = self.exit_cause(cycle)
+        {
+            self.decision.steps.push(Step::DecideExit { cause });
+            return;
+        }
+        if cycle.exit.is_some() {
+            self.exit(cycle, instrument);
+        } else if cycle.is_ending() || self.nothing_to_sell(cycle, instrument) {
+            self.wind_up(cycle);
+        } else {
+            self.sells(cycle, instrument);
+            self.base_order(cycle);
+            self.rebuys(cycle, instrument);
+        }
+    }
+
+    /// Why the cycle should be closed at market now, if it should.
+    fn exit_cause(&mut self, cycle: &Cycle) -> Option<ExitCause> {
+        let Situation { parameters, goal, quote, now, .. } = *self.situation;
+        if goal == Goal::Close {
+            return Some(ExitCause::Close);
+        }
+        if let Some(limit) = parameters.time_limit {
+            let end = cycle.opened.after(limit);
+            if now >= end {
+                return Some(ExitCause::TimeLimit);
+            }
+            self.wake_at(end);
+        }
+        let fraction = super::money::fraction(parameters.stop_loss_percent?);
+        let held = cycle.held();
+        let average = held.cost.checked_div(held.quantity).filter(|average| *average > Decimal::ZERO)?;
+        self.decision.wants_quote = true;
+        let trigger = average * (Decimal::ONE - fraction);
+        let price = quote?.last;
+        (price <= trigger).then_some(ExitCause::StopLoss { price, trigger })
+    }
+
+    /// The market sell of everything, once nothing else is live.
+    fn exit(&mut self, cycle: &Cycle, instrument: &Instrument) {
+        let held = cycle.held();
+        let quantity =
+            instrument.quantity_down(held.quantity).min(instrument.quantity_down(instrument.max_market_quantity));
+        let latest = cycle.latest(Slot::Exit);
+        let live = cycle.live_orders().any(|(key, _)| key.slot != Slot::Exit);
+        if live {
+            self.cancel_all(cycle);
+            return;
+        }
+        if latest.is_some_and(|(_, order)| order.is_live()) {
+            return;
+        }
+        // The price is known well enough to tell dust; where it is not, the exchange's refusal tells it.
+        let dust = self.situation.quote.is_some_and(|quote| quote.bid * quantity < instrument.min_notional)
+            || latest.is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::Filter)));
+        if quantity.is_zero() || dust {
+            self.close_cycle(cycle);
+            return;
+        }
+        self.decision.wants_quote = true;
+        if self.is_due(self.retry_due(cycle, Slot::Exit)) {
+            let levels: Vec<u8> = cycle.lots.keys().copied().collect();
+            let offer = Offer { levels, cost: sells::cost_of_part(&held, quantity, instrument) };
+            self.place(cycle, Slot::Exit, OrderSpec::MarketSell { quantity }, Some(offer), Reason::Exit);
+        }
+    }
+
+    /// Nothing is offered any more: what rests is cancelled, and the cycle is over once all is settled.
+    fn wind_up(&mut self, cycle: &Cycle) {
+        if cycle.live_orders().next().is_none() {
+            self.close_cycle(cycle);
+        } else {
+            self.cancel_all(cycle);
+        }
+    }
+
+    fn close_cycle(&mut self, cycle: &Cycle) {
+        self.decision.steps.push(Step::CloseCycle { cycle: cycle.number, profit: cycle.profit });
+    }
+
+    fn cancel_all(&mut self, cycle: &Cycle) {
+        for (key, order) in cycle.live_orders() {
+            self.cancel(key, order);
+        }
+    }
+
+    /// Asks once for a cancel of an order that is known to be open. What becomes of it is the engine's to follow.
+    fn cancel(&mut self, key: OrderKey, order: &Order) {
+        if order.is_cancellable() {
+            self.decision.steps.push(Step::Cancel { key });
+        }
+    }
+
+    fn base_order(&mut self, cycle: &Cycle) {
+        let parameters = self.situation.parameters;
+        let done = cycle.base_price().is_some() || cycle.live(Slot::Buy(0)).is_some();
+        let Some(instrument) = self.situation.ledger.instrument.as_ref().filter(|_| !done) else {
+            return;
+        };
+        let amount = super::money::floor_to(parameters.base_order_amount, instrument.amount_step);
+        let affordable = cycle.committed() + amount <= parameters.max_capital;
+        let due = self.is_due(self.retry_due(cycle, Slot::Buy(0)));
+        if due && affordable && !self.buys_forbidden(Some(cycle)) {
+            self.place(cycle, Slot::Buy(0), OrderSpec::MarketBuy { amount }, None, Reason::Base);
+        }
+    }
+
+    /// Whether no new buy may be placed: an order's fate is unknown, or something does not add up.
+    fn buys_forbidden(&self, cycle: Option<&Cycle>) -> bool {
+        self.situation.hold_buys
+            || self.situation.ledger.alarm.is_some()
+            || cycle.is_some_and(|cycle| cycle.live_orders().any(|(_, order)| order.is_unknown()))
+    }
+
+    fn place(&mut self, cycle: &Cycle, slot: Slot, spec: OrderSpec, offer: Option<Offer>, reason: Reason) {
+        self.decision.steps.push(Step::Place { key: cycle.next_key(slot), spec, offer, reason });
+    }
+
+    /// When a free slot may be tried again after what became of its latest order.
+    fn retry_due(&self, cycle: &Cycle, slot: Slot) -> Timestamp {
+        let Some((_, order)) = cycle.latest(slot) else {
+            return cycle.opened;
+        };
+        let (end, at) = match order.state {
+            super::ledger::OrderState::Settled { end, at } => (end, at),
+            _ => return cycle.opened,
+        };
+        let doubled = |pause: Duration| {
+            let doublings = order.refused_in_a_row().saturating_sub(1).min(16);
+            (pause * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
+        };
+        let unasked = order.cancel_asked.is_none() && order.executed_quantity.is_zero();
+        at.after(match end {
+            End::Refused(Refusal::InsufficientFunds) => FUNDS_PATIENCE,
+            End::Refused(Refusal::MakerOnly) => doubled(MAKER_ONLY_PAUSE),
+            End::Refused(Refusal::Filter | Refusal::Other) => doubled(REFUSED_PAUSE),
+            // Somebody else cancelled it: not a race to be run at full speed.
+            End::Cancelled if unasked => REFUSED_PAUSE,
+            End::Cancelled | End::Filled | End::Absent => Duration::ZERO,
+        })
+    }
+
+    /// Whether `due` has come; if not, the decision is looked at again then.
+    fn is_due(&mut self, due: Timestamp) -> bool {
+        let come = due <= self.situation.now;
+        if !come {
+            self.wake_at(due);
+        }
+        come
+    }
+
+    fn wake_at(&mut self, moment: Timestamp) {
+        let wake = self.decision.wake.map_or(moment, |wake| wake.min(moment));
+        self.decision.wake = Some(wake);
+    }
+}
+
+/// Checks, before the first order and whenever the filters change, that the whole ladder could be placed if the
+/// base order were filled at `ask`.
+///
+/// # Errors
+/// The level and the rule that it breaks.
+pub fn check(ask: Decimal, parameters: &Parameters, instrument: &Instrument) -> Result<(), LadderError> {
+    ladder::plan(ask, parameters, instrument).map(drop)
+}

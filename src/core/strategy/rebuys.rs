@@ -1,0 +1,118 @@
+//! Which rebuys should rest below: the nearest `active_rebuys` of the levels that are not filled.
+
+use super::super::instrument::Instrument;
+use super::super::ladder::{self, Rebuy};
+use super::super::ledger::{Cycle, End, Order};
+use super::super::money::Decimal;
+use super::super::order::{OrderSpec, Side, Slot};
+use super::super::parameters::TakeProfitMode;
+use super::super::record::{Reason, Refusal};
+use super::super::time::Timestamp;
+use super::Decider;
+
+impl Decider<'_> {
+    /// Places the rebuys that are due and cancels those that should not rest.
+    pub(super) fn rebuys(&mut self, cycle: &Cycle, instrument: &Instrument) {
+        let Some(base_price) = cycle.base_price() else {
+            return;
+        };
+        let parameters = self.situation.parameters;
+        let ladder = match ladder::rebuys(base_price, parameters, instrument) {
+            Ok(ladder) => ladder,
+            Err(error) => {
+                self.decision.ladder_error = Some(error);
+                return;
+            }
+        };
+        let wanted = self.wanted(cycle, &ladder, instrument);
+        for (key, order) in cycle.live_orders() {
+            let Slot::Buy(level @ 1..) = key.slot else {
+                continue;
+            };
+            let fits = wanted.iter().any(|rebuy| rebuy.level == level && is_as_planned(order, rebuy));
+            if !fits && order.executed_quantity.is_zero() {
+                self.cancel(key, order);
+            }
+        }
+        let mut committed = cycle.committed();
+        for rebuy in wanted {
+            if cycle.live(Slot::Buy(rebuy.level)).is_none() {
+                self.rebuy(cycle, rebuy, base_price, instrument, &mut committed);
+            }
+        }
+    }
+
+    /// The levels that should have a resting buy: first those that are being filled, then the nearest free ones.
+    fn wanted<'l>(&self, cycle: &Cycle, ladder: &'l [Rebuy], instrument: &Instrument) -> Vec<&'l Rebuy> {
+        let filling =
+            |level| cycle.live(Slot::Buy(level)).is_some_and(|(_, order)| order.executed_quantity > Decimal::ZERO);
+        let (first, then): (Vec<&Rebuy>, Vec<&Rebuy>) = ladder
+            .iter()
+            .filter(|rebuy| filling(rebuy.level) || !self.is_filled(cycle, rebuy.level, instrument))
+            .partition(|rebuy| filling(rebuy.level));
+        first.into_iter().chain(then).take(usize::from(self.situation.parameters.active_rebuys)).collect()
+    }
+
+    /// Whether a level has been bought. In `per_level` mode it is free again once its lot is sold.
+    fn is_filled(&self, cycle: &Cycle, level: u8, instrument: &Instrument) -> bool {
+        let bought = cycle
+            .latest(Slot::Buy(level))
+            .is_some_and(|(_, order)| !order.is_live() && order.executed_quantity > Decimal::ZERO);
+        match self.situation.parameters.take_profit_mode {
+            TakeProfitMode::Average => bought,
+            TakeProfitMode::PerLevel => {
+                let selling = cycle.live(Slot::Sell(level)).is_some();
+                selling || (bought && self.is_sellable(cycle, level, instrument))
+            }
+        }
+    }
+
+    fn rebuy(
+        &mut self,
+        cycle: &Cycle,
+        rebuy: &Rebuy,
+        base_price: Decimal,
+        instrument: &Instrument,
+        committed: &mut Decimal,
+    ) {
+        let slot = Slot::Buy(rebuy.level);
+        let maker_refused =
+            cycle.latest(slot).is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::MakerOnly)));
+        self.decision.wants_quote |= maker_refused;
+        if !self.is_due(self.rebuy_due(cycle).max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
+            return;
+        }
+        let parameters = self.situation.parameters;
+        // The market has fallen below the level: rest as high as a maker can.
+        let below_ask = |ask: Decimal| instrument.price_down(ask - instrument.tick_size);
+        let quote = self.situation.quote.filter(|_| maker_refused);
+        let price = quote.map_or(rebuy.price, |quote| rebuy.price.min(below_ask(quote.ask)));
+        if instrument.check_limit(price, rebuy.quantity).is_err() {
+            return;
+        }
+        let spec =
+            OrderSpec::Limit { side: Side::Buy, price, quantity: rebuy.quantity, post_only: parameters.post_only };
+        if *committed + spec.notional() > parameters.max_capital {
+            return;
+        }
+        *committed += spec.notional();
+        self.place(cycle, slot, spec, None, Reason::Rebuy { base_price, amount: rebuy.amount });
+    }
+
+    /// Rebuys follow the sell of what was bought before them, and a lot's sale, by `rebuy_delay`.
+    fn rebuy_due(&self, cycle: &Cycle) -> Timestamp {
+        let parameters = self.situation.parameters;
+        let after_buy = cycle.bought.map(|bought| bought.after(parameters.sell_delay));
+        after_buy.max(cycle.sold).unwrap_or(cycle.opened).after(parameters.rebuy_delay)
+    }
+}
+
+/// Whether a live rebuy asks for what the ladder says; a maker-only one may have had to go lower.
+fn is_as_planned(order: &Order, rebuy: &Rebuy) -> bool {
+    match order.spec {
+        OrderSpec::Limit { side: Side::Buy, price, quantity, post_only } => {
+            quantity == rebuy.quantity && (price == rebuy.price || (post_only && price < rebuy.price))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,166 @@
+//! What should be offered: one take profit for everything in `average` mode, one for each lot in `per_level`.
+
+use std::time::Duration;
+
+use super::super::instrument::Instrument;
+use super::super::ladder;
+use super::super::ledger::{Cycle, End, Lot, Order};
+use super::super::money::Decimal;
+use super::super::order::{OrderSpec, Side, Slot};
+use super::super::parameters::TakeProfitMode;
+use super::super::record::{Offer, Reason, Refusal};
+use super::super::time::Timestamp;
+use super::{Decider, Step};
+
+/// A rebuy that is filled in part and still open is offered once it has been quiet for this long.
+const PARTIAL_FILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A sell slot and the lots that it should offer.
+struct Group {
+    slot: Slot,
+    levels: Vec<u8>,
+    lots: Lot,
+}
+
+impl Decider<'_> {
+    /// Places the sells that are due and cancels those to be replaced.
+    pub(super) fn sells(&mut self, cycle: &Cycle, instrument: &Instrument) {
+        let groups = self.groups(cycle);
+        for group in &groups {
+            match cycle.live(group.slot) {
+                Some((key, order)) => {
+                    if self.should_replace(cycle, group, order, instrument) {
+                        self.cancel(key, order);
+                    }
+                }
+                None => self.offer(cycle, group, instrument),
+            }
+        }
+        // A sell of another mode's slot, after the mode was changed.
+        for (key, order) in cycle.live_orders() {
+            if matches!(key.slot, Slot::Sell(_)) && !groups.iter().any(|group| group.slot == key.slot) {
+                self.cancel(key, order);
+            }
+        }
+    }
+
+    /// Whether nothing that the cycle's last sell could offer is large enough to be sold, and none is live.
+    pub(super) fn nothing_to_sell(&self, cycle: &Cycle, instrument: &Instrument) -> bool {
+        if cycle.base_price().is_none() || cycle.live(Slot::Sell(0)).is_some() {
+            return false;
+        }
+        self.groups(cycle)
+            .iter()
+            .filter(|group| group.slot == Slot::Sell(0))
+            .all(|group| self.take_profit(group, instrument).is_none())
+    }
+
+    /// Whether the lot of a level is large enough to be offered on its own.
+    pub(super) fn is_sellable(&self, cycle: &Cycle, level: u8, instrument: &Instrument) -> bool {
+        let lots = cycle.lots.get(&level).cloned().unwrap_or_default();
+        self.take_profit(&Group { slot: Slot::Sell(level), levels: vec![level], lots }, instrument).is_some()
+    }
+
+    fn groups(&self, cycle: &Cycle) -> Vec<Group> {
+        match self.situation.parameters.take_profit_mode {
+            TakeProfitMode::Average => {
+                let mut lots = Lot::default();
+                for lot in cycle.lots.values() {
+                    lots.quantity += lot.quantity;
+                    lots.cost += lot.cost;
+                }
+                vec![Group { slot: Slot::Sell(0), levels: cycle.lots.keys().copied().collect(), lots }]
+            }
+            TakeProfitMode::PerLevel => cycle
+                .lots
+                .iter()
+                .map(|(level, lot)| Group { slot: Slot::Sell(*level), levels: vec![*level], lots: lot.clone() })
+                .collect(),
+        }
+    }
+
+    /// Whether a live sell should give way to one that covers more, or asks for another profit.
+    fn should_replace(&mut self, cycle: &Cycle, group: &Group, order: &Order, instrument: &Instrument) -> bool {
+        if let Some(Reason::TakeProfit { take_profit_percent, .. }) = &order.reason
+            && *take_profit_percent != self.situation.parameters.take_profit_percent
+        {
+            return true;
+        }
+        let largest = instrument.quantity_down(instrument.max_limit_quantity);
+        let could_cover = instrument.quantity_down(order.leaves_quantity() + group.lots.quantity).min(largest);
+        if could_cover <= order.leaves_quantity() {
+            return false;
+        }
+        self.offer_due(cycle, group).is_some_and(|due| self.is_due(due))
+    }
+
+    fn offer(&mut self, cycle: &Cycle, group: &Group, instrument: &Instrument) {
+        let Some((price, quantity, cost)) = self.take_profit(group, instrument) else {
+            return;
+        };
+        let Some(due) = self.offer_due(cycle, group) else {
+            return;
+        };
+        let parameters = self.situation.parameters;
+        let maker_refused =
+            cycle.latest(group.slot).is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::MakerOnly)));
+        self.decision.wants_quote |= maker_refused;
+        if !self.is_due(due.max(self.retry_due(cycle, group.slot))) {
+            return;
+        }
+        // The market has passed the price: rest as low as a maker can, which is above what was asked for.
+        let quote = self.situation.quote.filter(|_| maker_refused);
+        let price = quote.map_or(price, |quote| price.max(quote.bid + instrument.tick_size));
+        let spec = OrderSpec::Limit { side: Side::Sell, price, quantity, post_only: parameters.post_only };
+        let reason = Reason::TakeProfit {
+            cost,
+            take_profit_percent: parameters.take_profit_percent,
+            fee_rate: self.situation.ledger.sell_fee_rate(parameters.fee_rate),
+        };
+        let offer = Offer { levels: group.levels.clone(), cost };
+        self.decision.steps.push(Step::Place { key: cycle.next_key(group.slot), spec, offer: Some(offer), reason });
+    }
+
+    /// Price, quantity and cost of the take profit for a group; `None` if it is too small to sell.
+    fn take_profit(&self, group: &Group, instrument: &Instrument) -> Option<(Decimal, Decimal, Decimal)> {
+        let parameters = self.situation.parameters;
+        let largest = instrument.quantity_down(instrument.max_limit_quantity);
+        let quantity = instrument.quantity_down(group.lots.quantity).min(largest);
+        let cost = cost_of_part(&group.lots, quantity, instrument);
+        let fee_rate = self.situation.ledger.sell_fee_rate(parameters.fee_rate);
+        let price = ladder::take_profit_price(cost, parameters.take_profit(), quantity, fee_rate, instrument)?;
+        instrument.check_limit(price, quantity).ok()?;
+        Some((price, quantity, cost))
+    }
+
+    /// When the first of a group's lots is to be offered; `None` while none is ready to be.
+    fn offer_due(&self, cycle: &Cycle, group: &Group) -> Option<Timestamp> {
+        if cycle.live(Slot::Buy(0)).is_some() {
+            return None;
+        }
+        let delay = self.situation.parameters.sell_delay;
+        group
+            .levels
+            .iter()
+            .filter_map(|level| {
+                let since = cycle.lots.get(level)?.since?;
+                let still_filling = cycle.live(Slot::Buy(*level)).and_then(|(_, order)| order.last_execution);
+                Some(match still_filling {
+                    Some(last) => last.after(delay.max(PARTIAL_FILL_PATIENCE)),
+                    None => since.after(delay),
+                })
+            })
+            .min()
+    }
+}
+
+/// The part of a lot's cost that goes with selling `quantity` of it: all of it with the last whole step, for what
+/// remains then is dust, which has no cost.
+pub(super) fn cost_of_part(lot: &Lot, quantity: Decimal, instrument: &Instrument) -> Decimal {
+    let sellable = instrument.quantity_down(lot.quantity);
+    if quantity >= sellable {
+        return lot.cost;
+    }
+    let share = lot.cost.checked_mul(quantity).and_then(|product| product.checked_div(sellable));
+    share.map_or(Decimal::ZERO, |share| share.trunc_with_scale(12).normalize())
+}

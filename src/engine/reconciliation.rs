@@ -1,0 +1,133 @@
+//! Reconciliation over REST: after every (re)connection of the stream, and periodically while it is healthy.
+
+use std::time::Duration;
+
+use log::{info, warn};
+
+use super::{Engine, Failure, POLL_INTERVAL};
+use crate::core::order::{Execution, OrderKey, OrderReport};
+use crate::core::reconcile::Source;
+use crate::core::record::Record;
+
+/// Executions are asked for from so long before the last reconciliation: they may be shown late.
+const OVERLAP: Duration = Duration::from_secs(600);
+/// An order that should not be there raises the alarm when it is seen so often in a row.
+const STRAY_SIGHTINGS: u32 = 3;
+
+impl Engine<'_> {
+    /// Compares the ledger with the exchange: open orders, executions, and each live order that is not among the open
+    /// ones. What the comparison leaves in doubt is asked for one by one.
+    pub(super) fn reconcile(&mut self) -> Result<(), Failure> {
+        let began = self.now();
+        let interval = if self.stream_up { self.assignment.reconcile_interval } else { POLL_INTERVAL };
+        self.reconcile_due = began.after(interval);
+        let (open, executions) = match self.open_orders_and_executions() {
+            Ok(answers) => answers,
+            Err(fault) => {
+                self.reconcile_due = began;
+                return self.weigh(&fault);
+            }
+        };
+        self.answered();
+        self.executions_from = began;
+        let seen_before = std::mem::take(&mut self.strays);
+        for execution in &executions {
+            self.on_execution(execution)?;
+        }
+        for report in &open {
+            self.on_report(report, Source::Answer)?;
+        }
+        self.adopt_executed(&executions)?;
+        self.doubt_what_is_not_open(&open);
+        self.count_strays(&seen_before)?;
+        if !self.reconciled {
+            info!("reconciled with the exchange");
+            self.reconciled = true;
+        }
+        Ok(())
+    }
+
+    fn open_orders_and_executions(&mut self) -> Result<(Vec<OrderReport>, Vec<Execution>), super::Fault> {
+        let open = self.world.exchange.open_orders()?;
+        let (from, to) = (self.executions_from.before(OVERLAP), self.now().after(OVERLAP));
+        Ok((open, self.world.exchange.executions(from, to)?))
+    }
+
+    /// Orders that have executions but are unknown here: the journal lost them. Each is asked for and adopted, oldest
+    /// fill first, and its executions are booked.
+    fn adopt_executed(&mut self, executions: &[Execution]) -> Result<(), Failure> {
+        let unknown = std::mem::take(&mut self.unknown_executions);
+        let mut keys: Vec<OrderKey> = Vec::new();
+        for execution in executions {
+            if let Some(key) = OrderKey::of_link_id(&self.assignment.bot, &execution.link_id)
+                && unknown.contains(&key)
+                && !keys.contains(&key)
+            {
+                keys.push(key);
+            }
+        }
+        for key in keys {
+            match self.world.exchange.order(&key.link_id(&self.assignment.bot)) {
+                Ok(Some(report)) => self.on_report(&report, Source::Answer)?,
+                Ok(None) => self.stray(key),
+                Err(fault) => {
+                    self.weigh(&fault)?;
+                    self.reconcile_due = self.now();
+                    return Ok(());
+                }
+            }
+            for execution in executions {
+                self.on_execution(execution)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A live order that is not open on the exchange has ended, or is not shown yet.
+    fn doubt_what_is_not_open(&mut self, open: &[OrderReport]) {
+        let bot = &self.assignment.bot;
+        let missing: Vec<(OrderKey, bool)> = match &self.ledger.cycle {
+            Some(cycle) => cycle
+                .live_orders()
+                .filter(|(key, _)| open.iter().all(|report| OrderKey::of_link_id(bot, &report.link_id) != Some(*key)))
+                .map(|(key, order)| (key, order.is_unknown()))
+                .collect(),
+            None => Vec::new(),
+        };
+        for (key, unknown) in missing {
+            self.doubt(key, !unknown);
+        }
+    }
+
+    /// Notes an order with this bot's name that does not fit into the ledger.
+    pub(super) fn stray(&mut self, key: OrderKey) {
+        self.strays.entry(key).or_insert(0);
+    }
+
+    /// Strays hold new buys at once, and raise the alarm when they stay.
+    fn count_strays(&mut self, seen_before: &std::collections::BTreeMap<OrderKey, u32>) -> Result<(), Failure> {
+        for (key, sightings) in &mut self.strays {
+            *sightings = seen_before.get(key).unwrap_or(&0).saturating_add(1);
+        }
+        let strays: Vec<String> = self.strays.keys().map(|key| key.link_id(&self.assignment.bot)).collect();
+        if strays.is_empty() {
+            return match self.ledger.alarm {
+                Some(_) => self.record(vec![Record::AlarmCleared]),
+                None => Ok(()),
+            };
+        }
+        // Soon, not after the whole interval: most strays are only news that came out of order.
+        self.reconcile_due = self.reconcile_due.min(self.now().after(POLL_INTERVAL));
+        if self.strays.values().any(|sightings| *sightings >= STRAY_SIGHTINGS) && self.ledger.alarm.is_none() {
+            let message = format!(
+                "orders with this bot's name that it did not place: {}. Does another bot named {} trade on this account? \
+                 No new buys until they are gone: end the other bot, or cancel them",
+                strays.join(", "),
+                self.assignment.bot
+            );
+            warn!("{message}");
+            self.record(vec![Record::Alarmed { message }])?;
+        }
+        Ok(())
+    }
+}

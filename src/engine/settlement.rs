@@ -1,0 +1,221 @@
+//! Orders in doubt: asked for under their own name until what became of them is known.
+//!
+//! An order is in doubt when its create or cancel brought no answer, when a cancel was accepted and nothing more is
+//! heard, or when the exchange reports more executed than is booked. Nothing is ever sent again because of a doubt;
+//! only an order that surely never arrived frees its name.
+
+use std::time::Duration;
+
+use log::{info, warn};
+
+use super::ports::FaultKind;
+use super::{Engine, Failure};
+use crate::core::Timestamp;
+use crate::core::ledger::OrderState;
+use crate::core::order::{OrderKey, OrderReport, OrderStatus};
+use crate::core::reconcile::{self, Source};
+use crate::core::record::Record;
+
+/// A create can no longer arrive after this long: the signature's window is 5 s, the rest is for the exchange to show it.
+const ARRIVAL_PATIENCE: Duration = Duration::from_secs(10);
+/// An order that surely exists, or did, is hidden at most for so long.
+const HIDDEN_PATIENCE: Duration = Duration::from_secs(60);
+/// So often the exchange must have known nothing before that is believed.
+const ABSENT_ANSWERS: u32 = 3;
+/// The stream is given so long to tell what an answer or another row has already told.
+const STREAM_GRACE: Duration = Duration::from_secs(1);
+/// The stream is given so long to tell that an order is cancelled.
+const CANCEL_GRACE: Duration = Duration::from_secs(2);
+/// The first pause between two questions; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause between two questions.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What is known of a doubt.
+#[derive(Clone, Debug)]
+pub(super) struct Doubt {
+    /// When to ask next.
+    due: Timestamp,
+    /// When the doubt arose.
+    since: Timestamp,
+    /// How often it was asked for.
+    asked: u32,
+    /// How often in a row the exchange knew nothing of it.
+    absent: u32,
+    /// Whether the exchange has shown that it exists, or did.
+    proved: bool,
+}
+
+impl Engine<'_> {
+    /// An order is in doubt from now on and is asked for at once.
+    pub(super) fn doubt(&mut self, key: OrderKey, proved: bool) {
+        self.doubt_from(key, Duration::ZERO, proved);
+    }
+
+    /// The stream will tell what became of a cancel; if it does not, the order is asked for.
+    pub(super) fn expect_cancel(&mut self, key: OrderKey) {
+        self.doubt_from(key, CANCEL_GRACE, true);
+    }
+
+    fn doubt_from(&mut self, key: OrderKey, grace: Duration, proved: bool) {
+        let now = self.now();
+        let due = now.after(grace);
+        let doubt = self.doubts.entry(key).or_insert(Doubt { due, since: now, asked: 0, absent: 0, proved });
+        doubt.due = doubt.due.min(due);
+        doubt.proved |= proved;
+    }
+
+    /// The doubt to be settled first, if one is due.
+    pub(super) fn most_urgent_doubt(&mut self, now: Timestamp) -> Option<OrderKey> {
+        let ledger = &self.ledger;
+        self.doubts.retain(|key, _| ledger.order(*key).is_some_and(|order| order.is_live()));
+        self.doubts.iter().filter(|(_, doubt)| doubt.due <= now).min_by_key(|(_, doubt)| doubt.due).map(|(key, _)| *key)
+    }
+
+    /// When the next doubt is due.
+    pub(super) fn next_doubt(&self) -> Option<Timestamp> {
+        self.doubts.values().map(|doubt| doubt.due).min()
+    }
+
+    /// Asks the exchange for one order, and books what it says.
+    pub(super) fn ask(&mut self, key: OrderKey) -> Result<(), Failure> {
+        self.ask_again_later(key);
+        let missing = matches!(self.ledger.order(key).map(|order| &order.state), Some(OrderState::Closed { .. }));
+        if missing {
+            return self.ask_executions(key).map(drop);
+        }
+        match self.world.exchange.order(&key.link_id(&self.assignment.bot)) {
+            Ok(Some(report)) => {
+                self.answered();
+                self.on_answer(key, &report)
+            }
+            Ok(None) => {
+                self.answered();
+                self.on_absence(key)
+            }
+            Err(fault) if fault.kind == FaultKind::NotOpen => self.on_absence(key),
+            Err(fault) => self.weigh(&fault),
+        }
+    }
+
+    fn ask_again_later(&mut self, key: OrderKey) {
+        let now = self.now();
+        if let Some(doubt) = self.doubts.get_mut(&key) {
+            let pause = (FIRST_PAUSE * 2_u32.pow(doubt.asked.min(8))).min(LONGEST_PAUSE);
+            doubt.asked = doubt.asked.saturating_add(1);
+            doubt.due = now.after(pause);
+        }
+    }
+
+    /// An answer about one order: book it, and know whether the doubt is settled by it.
+    fn on_answer(&mut self, key: OrderKey, report: &OrderReport) -> Result<(), Failure> {
+        if let Some(doubt) = self.doubts.get_mut(&key) {
+            doubt.absent = 0;
+            doubt.proved = true;
+        }
+        self.on_report(report, Source::Answer)?;
+        let Some(order) = self.ledger.order(key).filter(|order| order.is_live()) else {
+            return Ok(());
+        };
+        if reconcile::lacks_executions(&self.ledger, key, report) {
+            return self.ask_executions(key).map(drop);
+        }
+        if order.state == OrderState::Open {
+            let cancel_lost = order.cancel_asked.is_some_and(|asked| self.now().since(asked) >= CANCEL_GRACE);
+            if cancel_lost {
+                self.record(vec![Record::CancelFailed { key }])?;
+            }
+            let waits_for_cancel = self.ledger.order(key).is_some_and(|order| order.cancel_asked.is_some());
+            if !waits_for_cancel {
+                self.doubts.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The exchange knows nothing of an order. That is believed once it could no longer be otherwise.
+    fn on_absence(&mut self, key: OrderKey) -> Result<(), Failure> {
+        let now = self.now();
+        let Some(doubt) = self.doubts.get_mut(&key) else { return Ok(()) };
+        doubt.absent = doubt.absent.saturating_add(1);
+        let doubt = doubt.clone();
+        let Some(order) = self.ledger.order(key) else { return Ok(()) };
+        let unknown = order.is_unknown() && !doubt.proved;
+        let patience = if unknown { ARRIVAL_PATIENCE } else { HIDDEN_PATIENCE };
+        // Counted from when the order was sent; what surely existed is given its time from the doubt on.
+        let from = if unknown { order.planned } else { doubt.since };
+        if doubt.absent < ABSENT_ANSWERS || now.since(from) < patience {
+            return Ok(());
+        }
+        if !self.ask_executions(key)? {
+            return Ok(());
+        }
+        let Some(order) = self.ledger.order(key).filter(|order| order.is_live()) else { return Ok(()) };
+        let fact = if unknown && order.executed_quantity.is_zero() {
+            info!("{} never arrived", key.slot);
+            Record::OrderAbsent { key }
+        } else {
+            warn!("{} is closed, and the exchange no longer tells how; its executions are booked", key.slot);
+            Record::OrderClosed {
+                key,
+                status: OrderStatus::Cancelled,
+                executed_quantity: order.executed_quantity,
+                executed_value: order.executed_value,
+                maker_only_refused: false,
+                message: "no longer known to the exchange".to_owned(),
+            }
+        };
+        self.record(vec![fact])
+    }
+
+    /// Books the executions of one order. Whether the exchange answered.
+    fn ask_executions(&mut self, key: OrderKey) -> Result<bool, Failure> {
+        let Some(order) = self.ledger.order(key) else { return Ok(true) };
+        let from = reconcile::executions_from(order);
+        let to = self.now().after(HIDDEN_PATIENCE);
+        match self.world.exchange.executions(from, to) {
+            Ok(executions) => {
+                self.answered();
+                for execution in &executions {
+                    self.on_execution(execution)?;
+                }
+                Ok(true)
+            }
+            Err(fault) => {
+                self.weigh(&fault)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Books what the exchange reports of an order.
+    pub(super) fn on_report(&mut self, report: &OrderReport, source: Source) -> Result<(), Failure> {
+        let Some(key) = OrderKey::of_link_id(&self.assignment.bot, &report.link_id) else {
+            return Ok(());
+        };
+        match reconcile::report(&self.ledger, key, report, source) {
+            reconcile::Finding::Facts(facts) => self.record(facts)?,
+            reconcile::Finding::Stray if source == Source::Answer => self.stray(key),
+            // A row about an order nobody knows: whether it is there is asked, not assumed.
+            reconcile::Finding::Stray => self.reconcile_due = self.now(),
+        }
+        if reconcile::lacks_executions(&self.ledger, key, report) {
+            self.doubt_from(key, STREAM_GRACE, true);
+        }
+        Ok(())
+    }
+
+    /// Books a fill.
+    pub(super) fn on_execution(&mut self, execution: &crate::core::order::Execution) -> Result<(), Failure> {
+        let Some(key) = OrderKey::of_link_id(&self.assignment.bot, &execution.link_id) else {
+            return Ok(());
+        };
+        if let Some(fact) = reconcile::execution(&self.ledger, key, execution) {
+            return self.record(vec![fact]);
+        }
+        if matches!(reconcile::belief(&self.ledger, key), reconcile::Belief::Nothing | reconcile::Belief::Absent) {
+            self.unknown_executions.insert(key);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,29 @@
+//! The journal: every fact, one JSON object a line, in a file that only grows.
+//!
+//! In: records, before they take effect. Out: at a start, the ledger they add up to.
+//!
+//! Each line carries a number that grows by one and a checksum of its own bytes, and is readable with `jq`:
+//!
+//! ```json
+//! {"sum":"b3d1c2aa","n":7,"time":1767312000000,"type":"order_accepted","key":"1-0b-1","order_id":"1001"}
+//! ```
+//!
+//! The write path:
+//! 1. The records of one step become lines, and one `write` hands them to the operating system. From here on
+//!    the death of this process loses nothing.
+//! 2. The records take effect, and the request they announce is sent.
+//! 3. When nothing else is to be done, one `fsync` makes all of it safe from a power cut. What a power cut
+//!    takes before that, reconciliation finds again on the exchange.
+//!
+//! What can go wrong: a power cut may tear the tail, which is cut off at the next start, and said. Anything else
+//! that does not read back (a bad checksum before the tail, a missing number, a fact that contradicts those before it) is
+//! damage: the start is refused and names the line, because a guess could double an order. A disk that is full or broken
+//! fails the append, which leaves the file as it was: nothing is sent that was not written.
+
+mod file;
+mod line;
+mod storage;
+
+pub use file::{Damage, JournalFile, Recovery};
+pub use line::FORMAT;
+pub use storage::{FileStorage, Storage};

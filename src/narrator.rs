@@ -1,0 +1,187 @@
+//! Tells people, or machines, what happens: one line for each record that matters to them.
+//!
+//! In: records as they are written, and the ledger after each. Out: lines on standard output. What the lines say can
+//! also be told from the journal afterwards, for both come from the same records.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::core::Timestamp;
+use crate::core::instrument::Instrument;
+use crate::core::ledger::Ledger;
+use crate::core::money::{self, Decimal};
+use crate::core::order::{Execution, OrderKey, OrderSpec, OrderStatus, Side};
+use crate::core::record::{ExitCause, Reason, Record};
+use crate::engine::ports::Observer;
+
+/// In which form things are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A line of text for each thing that people care about.
+    Text,
+    /// One JSON object a line, for every record.
+    Json,
+    /// Nothing: under cron, all being well is no news.
+    Silent,
+}
+
+/// Writes what it is told to an output.
+pub struct Narrator<W: Write> {
+    output: W,
+    form: Form,
+    failed: bool,
+}
+
+#[derive(Serialize)]
+struct JsonLine<'r> {
+    time: Timestamp,
+    #[serde(flatten)]
+    record: &'r Record,
+}
+
+impl<W: Write> Narrator<W> {
+    /// A narrator that writes to `output`.
+    pub fn new(output: W, form: Form) -> Self {
+        Self { output, form, failed: false }
+    }
+
+    fn line(&mut self, time: Timestamp, record: &Record, ledger: &Ledger) -> io::Result<()> {
+        match self.form {
+            Form::Silent => Ok(()),
+            Form::Json => {
+                serde_json::to_writer(&mut self.output, &JsonLine { time, record })?;
+                self.output.write_all(b"\n")
+            }
+            Form::Text => match sentence(record, ledger) {
+                Some(sentence) => writeln!(self.output, "{}  {sentence}", moment(time)),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl<W: Write> Observer for Narrator<W> {
+    fn recorded(&mut self, time: Timestamp, record: &Record, ledger: &Ledger) {
+        if self.failed {
+            return;
+        }
+        // A closed pipe must not stop a bot that holds somebody's money; it is said once, elsewhere.
+        if let Err(error) = self.line(time, record, ledger).and_then(|()| self.output.flush()) {
+            self.failed = true;
+            log::warn!("standard output is gone, nothing more is told there: {error}");
+        }
+    }
+}
+
+/// `2022-01-01 00:00:02`, UTC.
+pub fn moment(time: Timestamp) -> String {
+    let text = time.to_string();
+    match text.split_once('.') {
+        Some((seconds, _)) => seconds.replacen('T', " ", 1),
+        None => text,
+    }
+}
+
+/// What a record means to people; `None` if it is only bookkeeping.
+pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
+    let (base, quote) = ledger.instrument.as_ref().map_or(("", ""), coins);
+    match record {
+        Record::Started { version, environment, bot, parameters } => {
+            Some(format!("recompra {version}: bot {bot} trades {} on {environment}", parameters.symbol))
+        }
+        Record::Stopped { reason } => Some(format!("ended: {reason}")),
+        Record::CycleOpened { cycle } => Some(format!("cycle {cycle}")),
+        Record::OrderPlanned { key, spec, reason, .. } => {
+            Some(format!("  {}  {}{}", label(*key), spec_text(spec, base, quote), reason_text(reason, quote)))
+        }
+        Record::OrderAdopted { key, spec, .. } => {
+            Some(format!("  {}  found on the exchange: {}", label(*key), spec_text(spec, base, quote)))
+        }
+        Record::OrderRefused { key, message, .. } => Some(format!("  {}  refused: {message}", label(*key))),
+        Record::OrderClosed { key, status, executed_quantity, message, .. } => match status {
+            OrderStatus::Cancelled | OrderStatus::Rejected if executed_quantity.is_zero() => {
+                let reason = if message.is_empty() { String::new() } else { format!(" ({message})") };
+                Some(format!("  {}  cancelled{reason}", label(*key)))
+            }
+            _ => None,
+        },
+        Record::OrderAmended { key, spec } => {
+            Some(format!("  {}  amended by somebody: {}", label(*key), spec_text(spec, base, quote)))
+        }
+        Record::Executed { key, execution } => {
+            Some(format!("  {}  {}", label(*key), execution_text(execution, base, quote)))
+        }
+        Record::ExitDecided { cause } => Some(match cause {
+            ExitCause::StopLoss { price, trigger } => {
+                format!("  stop loss: the price is {}, the limit {}", money::text(*price), money::text(*trigger))
+            }
+            ExitCause::TimeLimit => "  time limit: the cycle is closed at market".to_owned(),
+            ExitCause::Close => "  closing at market, as asked".to_owned(),
+        }),
+        Record::CycleClosed { cycle, profit } => Some(format!(
+            "cycle {cycle} closed: {} {quote}; {} cycles, {} {quote} in all",
+            signed(*profit),
+            ledger.totals.cycles,
+            signed(ledger.totals.profit)
+        )),
+        Record::Alarmed { message } => Some(format!("ALARM: {message}")),
+        Record::AlarmCleared => Some("the alarm is over".to_owned()),
+        Record::Journal { .. }
+        | Record::InstrumentSeen { .. }
+        | Record::OrderAccepted { .. }
+        | Record::OrderAbsent { .. }
+        | Record::CancelAsked { .. }
+        | Record::CancelFailed { .. }
+        | Record::Snapshot { .. } => None,
+    }
+}
+
+/// `+0.5` or `-0.5`.
+pub fn signed(value: Decimal) -> String {
+    let sign = if value.is_sign_negative() { "" } else { "+" };
+    format!("{sign}{}", money::text(value))
+}
+
+fn coins(instrument: &Instrument) -> (&str, &str) {
+    (&instrument.base_coin, &instrument.quote_coin)
+}
+
+/// The order's slot, wide enough to stand in a column.
+fn label(key: OrderKey) -> String {
+    format!("{:<14}", key.slot.to_string())
+}
+
+fn spec_text(spec: &OrderSpec, base: &str, quote: &str) -> String {
+    let text = money::text;
+    match spec {
+        OrderSpec::MarketBuy { amount } => format!("buy for {} {quote} at market", text(*amount)),
+        OrderSpec::MarketSell { quantity } => format!("sell {} {base} at market", text(*quantity)),
+        OrderSpec::Limit { side, price, quantity, .. } => {
+            let verb = if *side == Side::Buy { "buy" } else { "sell" };
+            format!("{verb} {} {base} at {}", text(*quantity), text(*price))
+        }
+    }
+}
+
+fn reason_text(reason: &Reason, quote: &str) -> String {
+    match reason {
+        Reason::TakeProfit { cost, take_profit_percent, .. } => {
+            format!(" (cost {} {quote} + {} %)", money::text(*cost), money::text(*take_profit_percent))
+        }
+        Reason::Base | Reason::Rebuy { .. } | Reason::Exit => String::new(),
+    }
+}
+
+fn execution_text(execution: &Execution, base: &str, quote: &str) -> String {
+    let text = money::text;
+    let verb = if execution.side == Side::Buy { "bought" } else { "sold" };
+    format!(
+        "{verb} {} {base} at {} for {} {quote}, fee {} {}",
+        text(execution.quantity),
+        text(execution.price),
+        text(execution.value),
+        text(execution.fee),
+        execution.fee_coin
+    )
+}
