@@ -91,7 +91,7 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
             Some(format!("recompra {version}: bot {bot} trades {} on {environment}", parameters.symbol))
         }
         Record::Stopped { reason } => Some(format!("ended: {reason}")),
-        Record::CycleOpened { cycle } => Some(format!("cycle {cycle}")),
+        Record::CycleOpened { cycle, .. } => Some(format!("cycle {cycle}")),
         Record::OrderPlanned { key, spec, reason, .. } => {
             Some(format!("  {}  {}{}", label(*key), spec_text(spec, base, quote), reason_text(reason, quote)))
         }

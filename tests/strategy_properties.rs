@@ -327,7 +327,7 @@ impl World {
         let any = !decision.steps.is_empty();
         for step in decision.steps {
             match step {
-                Step::OpenCycle { cycle } => self.apply(Record::CycleOpened { cycle }),
+                Step::OpenCycle { cycle } => self.apply(Record::CycleOpened { cycle, began: self.now }),
                 Step::CloseCycle { cycle, profit } => self.apply(Record::CycleClosed { cycle, profit }),
                 Step::DecideExit { cause } => self.apply(Record::ExitDecided { cause }),
                 Step::Place { key, spec, offer, reason } => {

@@ -402,7 +402,7 @@ impl Ledger {
         match record {
             Record::Journal { .. } | Record::Started { .. } | Record::Stopped { .. } => {}
             Record::InstrumentSeen { instrument } => self.instrument = Some(instrument.clone()),
-            Record::CycleOpened { cycle } => self.open_cycle(time, *cycle)?,
+            Record::CycleOpened { cycle, began } => self.open_cycle(*began, *cycle)?,
             Record::OrderPlanned { key, spec, offer, reason } => {
                 let order = Order::new(spec.clone(), OrderState::Planned, Some(reason.clone()), time);
                 self.take_on(*key, order, offer.as_ref())?;
@@ -441,7 +441,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn open_cycle(&mut self, time: Timestamp, number: u64) -> Result<(), Contradiction> {
+    fn open_cycle(&mut self, began: Timestamp, number: u64) -> Result<(), Contradiction> {
         if let Some(cycle) = &self.cycle {
             return contradiction(format!("cycle {number} opened while cycle {} is open", cycle.number));
         }
@@ -449,7 +449,7 @@ impl Ledger {
             return contradiction(format!("cycle {number} opened after cycle {}", self.last_cycle));
         }
         self.last_cycle = number;
-        self.cycle = Some(Cycle::new(number, time, std::mem::take(&mut self.carry)));
+        self.cycle = Some(Cycle::new(number, began, std::mem::take(&mut self.carry)));
         Ok(())
     }
 

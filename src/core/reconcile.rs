@@ -89,7 +89,9 @@ pub fn report(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Sour
         (Belief::Settled | Belief::Forgotten, false) => Finding::Stray,
         (Belief::Absent | Belief::Nothing, _) => match adoption(ledger, key, report) {
             Some(facts) => Finding::Facts(facts),
-            None if closed && report.executed_quantity.is_zero() => Finding::Facts(Vec::new()),
+            None if closed && (report.executed_quantity.is_zero() || is_history(ledger, report)) => {
+                Finding::Facts(Vec::new())
+            }
             None => Finding::Stray,
         },
     }
@@ -108,10 +110,13 @@ pub fn lacks_executions(ledger: &Ledger, key: OrderKey, report: &OrderReport) ->
     ledger.order(key).is_some_and(|order| order.is_live() && order.executed_quantity < report.executed_quantity)
 }
 
+fn is_history(ledger: &Ledger, report: &OrderReport) -> bool {
+    ledger.cycle.as_ref().is_some_and(|cycle| is_older_than_cycle(cycle.opened, report))
+}
+
 fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<Record> {
     let opened = ledger.cycle.as_ref().map_or(Timestamp::default(), |cycle| cycle.opened);
-    if report.status.is_closed() && report.created < opened.before(CLOCK_MARGIN) {
-        // A bot of the same name had a cycle of this number before; that order is history, and its name is used up.
+    if is_older_than_cycle(opened, report) {
         let message = "the name was used by an order older than this cycle".to_owned();
         return vec![closed_without_fills(key, message)];
     }
@@ -121,6 +126,11 @@ fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<R
         facts.push(closing(key, report));
     }
     facts
+}
+
+/// Whether a bot of the same name had this order in an earlier life, when cycles were numbered as they are now.
+fn is_older_than_cycle(opened: Timestamp, report: &OrderReport) -> bool {
+    report.status.is_closed() && report.created < opened.before(CLOCK_MARGIN)
 }
 
 /// That an order ended and nothing of it was executed.
@@ -169,14 +179,14 @@ fn adoption(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Option<Vec<
     let mut facts = Vec::new();
     let lots = match &ledger.cycle {
         Some(cycle) if cycle.number == key.cycle => {
-            if cycle.live(key.slot).is_some() {
+            if cycle.live(key.slot).is_some() || is_older_than_cycle(cycle.opened, report) {
                 return None;
             }
             Some(cycle)
         }
         Some(_) => return None,
         None => {
-            facts.push(Record::CycleOpened { cycle: key.cycle });
+            facts.push(Record::CycleOpened { cycle: key.cycle, began: report.created });
             None
         }
     };

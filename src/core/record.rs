@@ -9,6 +9,7 @@ use super::instrument::Instrument;
 use super::money::Decimal;
 use super::order::{BotName, Execution, OrderKey, OrderSpec, OrderStatus};
 use super::parameters::Parameters;
+use super::time::Timestamp;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub enum Record {
     CycleOpened {
         /// Its number.
         cycle: u64,
+        /// When, by the exchange's clock: earlier than this record if the cycle was found on the exchange.
+        began: Timestamp,
     },
     /// An order is about to be sent. Until a later record settles it, its fate is unknown.
     OrderPlanned {

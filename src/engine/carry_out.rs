@@ -67,7 +67,8 @@ impl Engine<'_> {
                 return Ok(false);
             }
         }
-        self.record(vec![Record::CycleOpened { cycle }])?;
+        let began = self.now();
+        self.record(vec![Record::CycleOpened { cycle, began }])?;
         Ok(true)
     }
 

@@ -237,7 +237,7 @@ mod tests {
     }
 
     fn opened(cycle: u64) -> Record {
-        Record::CycleOpened { cycle }
+        Record::CycleOpened { cycle, began: Timestamp(1) }
     }
 
     fn closed(cycle: u64) -> Record {

@@ -1,0 +1,233 @@
+//! The recovery table: every combination of what the ledger believes of an order and what the exchange reports of it,
+//! with what follows. The table below is the specification; the test enumerates it and asks the code.
+//!
+//! Where the stream and an answer to a question lead to different ends, the cell says `stream / answer`. What follows
+//! from the exchange knowing nothing of an order depends on time, and is tested with the engine.
+
+use recompra::core::instrument::Instrument;
+use recompra::core::ledger::Ledger;
+use recompra::core::order::{BotName, Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Side, Slot};
+use recompra::core::reconcile::{self, Finding, Source};
+use recompra::core::record::{Offer, Reason, Record, Refusal};
+use recompra::core::{Decimal, Timestamp, money};
+
+const TABLE: &str = "
+believed                 | open             | open, partly filled | filled          | cancelled       | cancelled, partly filled | rejected        | cancelled long ago | filled long ago
+planned                  | accepted               | accepted               | accepted closed        | accepted closed        | accepted closed        | accepted closed        | closed | closed
+open                     | -                      | -                      | closed                 | closed                 | closed                 | closed                 | closed | closed
+open, partly filled      | -                      | -                      | closed                 | closed                 | closed                 | closed                 | closed | closed
+open, cancel asked       | -                      | -                      | closed                 | closed                 | closed                 | closed                 | closed | closed
+open, other numbers      | - / amended            | - / amended            | closed                 | closed                 | closed                 | closed                 | closed | closed
+closed, fills missing    | -                      | -                      | -                      | -                      | -                      | -                      | - | -
+filled                   | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
+cancelled                | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
+refused                  | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
+absent                   | adopted                | adopted                | adopted closed         | adopted closed         | adopted closed         | adopted closed         | - | -
+earlier attempt          | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
+earlier cycle            | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
+unknown, slot free       | adopted                | adopted                | adopted closed         | adopted closed         | adopted closed         | adopted closed         | - | -
+unknown, slot taken      | stray                  | stray                  | stray                  | -                      | stray                  | -                      | - | -
+next cycle, one is open  | stray                  | stray                  | stray                  | -                      | stray                  | -                      | - | -
+next cycle, none is open | opened adopted         | opened adopted         | opened adopted closed  | opened adopted closed  | opened adopted closed  | opened adopted closed  | opened adopted closed | opened adopted closed
+";
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+fn d(text: &str) -> Decimal {
+    money::parse(text).unwrap()
+}
+
+fn key(cycle: u64, slot: Slot, attempt: u32) -> OrderKey {
+    OrderKey { cycle, slot, attempt }
+}
+
+fn rebuy(price: &str) -> OrderSpec {
+    OrderSpec::Limit { side: Side::Buy, price: d(price), quantity: d("0.001"), post_only: false }
+}
+
+fn planned(key: OrderKey) -> Record {
+    let reason = Reason::Rebuy { base_price: d("60000"), amount: d("50") };
+    Record::OrderPlanned { key, spec: rebuy("50000"), offer: None::<Offer>, reason }
+}
+
+fn accepted(key: OrderKey) -> Record {
+    Record::OrderAccepted { key, order_id: "1".to_owned() }
+}
+
+fn closed(key: OrderKey, status: OrderStatus, executed: &str) -> Record {
+    Record::OrderClosed {
+        key,
+        status,
+        executed_quantity: d(executed),
+        executed_value: d(executed) * d("50000"),
+        maker_only_refused: false,
+        message: String::new(),
+    }
+}
+
+fn executed(key: OrderKey, quantity: &str) -> Record {
+    let execution = Execution {
+        exec_id: format!("e{quantity}"),
+        link_id: key.link_id(&BotName::new("t").unwrap()),
+        order_id: "1".to_owned(),
+        side: Side::Buy,
+        price: d("50000"),
+        quantity: d(quantity),
+        value: d("50000") * d(quantity),
+        fee: d("0"),
+        fee_coin: "BTC".to_owned(),
+        maker: true,
+        time: NOW,
+    };
+    Record::Executed { key, execution }
+}
+
+/// The records that lead to a belief, and the order it is about.
+fn believed(name: &str) -> (Vec<Record>, OrderKey) {
+    let it = key(2, Slot::Buy(1), 1);
+    let then = |rest: Vec<Record>| ([vec![planned(it)], rest].concat(), it);
+    let (records, about) = match name {
+        "planned" => then(vec![]),
+        "open" | "open, other numbers" => then(vec![accepted(it)]),
+        "open, partly filled" => then(vec![accepted(it), executed(it, "0.0003")]),
+        "open, cancel asked" => then(vec![accepted(it), Record::CancelAsked { key: it }]),
+        "closed, fills missing" => then(vec![accepted(it), closed(it, OrderStatus::Filled, "0.001")]),
+        "filled" => then(vec![accepted(it), executed(it, "0.001")]),
+        "cancelled" => then(vec![accepted(it), closed(it, OrderStatus::Cancelled, "0")]),
+        "refused" => then(vec![Record::OrderRefused { key: it, refusal: Refusal::Filter, message: String::new() }]),
+        "absent" => then(vec![Record::OrderAbsent { key: it }]),
+        "earlier attempt" => {
+            let next = key(2, Slot::Buy(1), 2);
+            then(vec![accepted(it), closed(it, OrderStatus::Cancelled, "0"), planned(next)])
+        }
+        "earlier cycle" => (vec![], key(1, Slot::Buy(1), 1)),
+        "unknown, slot free" => (vec![], it),
+        "unknown, slot taken" => then(vec![accepted(it)]),
+        "next cycle, one is open" => (vec![], key(3, Slot::Buy(1), 1)),
+        "next cycle, none is open" => {
+            (vec![Record::CycleClosed { cycle: 2, profit: Decimal::ZERO }], key(3, Slot::Buy(1), 1))
+        }
+        other => panic!("the table has a row that the test does not know: {other}"),
+    };
+    let about = if name == "unknown, slot taken" { key(2, Slot::Buy(1), 2) } else { about };
+    (records, about)
+}
+
+fn ledger(records: &[Record]) -> Ledger {
+    let instrument = Instrument {
+        symbol: "BTCUSDT".to_owned(),
+        base_coin: "BTC".to_owned(),
+        quote_coin: "USDT".to_owned(),
+        tick_size: d("0.01"),
+        quantity_step: d("0.000001"),
+        amount_step: d("0.00000001"),
+        min_notional: d("5"),
+        max_limit_quantity: d("100"),
+        max_market_quantity: d("50"),
+        trading: true,
+    };
+    let mut ledger = Ledger::default();
+    let before = [Record::InstrumentSeen { instrument }, Record::CycleOpened { cycle: 2, began: NOW }];
+    for record in before.iter().chain(records) {
+        ledger.apply(NOW, record).unwrap();
+    }
+    ledger
+}
+
+fn report(name: &str, key: OrderKey, price: &str) -> OrderReport {
+    let (status, executed) = match name {
+        "open" => (OrderStatus::Open, "0"),
+        "open, partly filled" => (OrderStatus::Open, "0.0004"),
+        "filled" | "filled long ago" => (OrderStatus::Filled, "0.001"),
+        "cancelled" | "cancelled long ago" => (OrderStatus::Cancelled, "0"),
+        "cancelled, partly filled" => (OrderStatus::Cancelled, "0.0004"),
+        "rejected" => (OrderStatus::Rejected, "0"),
+        other => panic!("the table has a column that the test does not know: {other}"),
+    };
+    let created = if name.ends_with("long ago") { Timestamp(NOW.0 - 86_400_000) } else { NOW };
+    OrderReport {
+        link_id: key.link_id(&BotName::new("t").unwrap()),
+        order_id: "1".to_owned(),
+        spec: rebuy(price),
+        status,
+        executed_quantity: d(executed),
+        executed_value: d(executed) * d("50000"),
+        maker_only_refused: false,
+        reason: String::new(),
+        created,
+        updated: NOW,
+    }
+}
+
+fn name(finding: &Finding) -> String {
+    let word = |record: &Record| match record {
+        Record::CycleOpened { .. } => "opened",
+        Record::OrderAccepted { .. } => "accepted",
+        Record::OrderAmended { .. } => "amended",
+        Record::OrderClosed { .. } => "closed",
+        Record::OrderAdopted { .. } => "adopted",
+        other => panic!("not a fact about an order: {other:?}"),
+    };
+    match finding {
+        Finding::Stray => "stray".to_owned(),
+        Finding::Facts(facts) if facts.is_empty() => "-".to_owned(),
+        Finding::Facts(facts) => facts.iter().map(word).collect::<Vec<_>>().join(" "),
+    }
+}
+
+#[test]
+fn every_belief_meets_every_report_as_the_table_says() {
+    let mut rows = TABLE.trim().lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let columns = rows.next().unwrap();
+    let mut cells = 0;
+    for row in rows {
+        assert_eq!(row.len(), columns.len(), "{row:?}");
+        for (column, cell) in columns.iter().zip(&row).skip(1) {
+            let (stream, answer) = cell.split_once(" / ").unwrap_or((cell, cell));
+            for (source, expected) in [(Source::Stream, stream), (Source::Answer, answer)] {
+                let (records, about) = believed(row[0]);
+                let price = if row[0] == "open, other numbers" { "49000" } else { "50000" };
+                let mut ledger = ledger(&records);
+                let finding = reconcile::report(&ledger, about, &report(column, about, price), source);
+                assert_eq!(name(&finding), expected, "{} × {column} × {source:?}", row[0]);
+                // What follows must never contradict what is known.
+                if let Finding::Facts(facts) = finding {
+                    for fact in facts {
+                        ledger.apply(NOW, &fact).unwrap();
+                    }
+                }
+                cells += 1;
+            }
+        }
+    }
+    assert_eq!(cells, 16 * 8 * 2);
+}
+
+#[test]
+fn an_execution_is_booked_once_and_only_for_an_order_that_can_have_it() {
+    for (name, books) in [
+        ("planned", true),
+        ("open", true),
+        ("open, partly filled", true),
+        ("open, cancel asked", true),
+        ("closed, fills missing", true),
+        ("filled", false),
+        ("cancelled", false),
+        ("refused", false),
+        ("absent", false),
+        ("earlier attempt", false),
+        ("earlier cycle", false),
+        ("unknown, slot free", false),
+        ("next cycle, none is open", false),
+    ] {
+        let (records, about) = believed(name);
+        let mut ledger = ledger(&records);
+        let Record::Executed { execution, .. } = executed(about, "0.0005") else { unreachable!() };
+        let fact = reconcile::execution(&ledger, about, &execution);
+        assert_eq!(fact.is_some(), books, "{name}");
+        if let Some(fact) = fact {
+            ledger.apply(NOW, &fact).unwrap();
+            assert_eq!(reconcile::execution(&ledger, about, &execution), None, "{name}: booked twice");
+        }
+    }
+}
