@@ -5,3 +5,4 @@ pub mod engine;
 pub mod http;
 pub mod journal;
 pub mod narrator;
+pub mod state_directory;
