@@ -1,6 +1,10 @@
 //! Recompra: a rebuy bot for Bybit spot that is small enough to trust.
 
+pub mod command_line;
+pub mod commands;
 pub mod config;
 pub mod core;
 pub mod engine;
+pub mod exit;
 pub mod http;
+pub mod logging;
