@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 /// The exit codes. Scripts and supervisors depend on them: none ever changes its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
     /// Finished, or stopped as asked.
