@@ -5,7 +5,7 @@ PYTHON ?= python3
 # What `make run` shows.
 PAPER  ?= --cycles 3 --speed 60 --seed 1
 # What `make conformance` installs from PyPI.
-PYBIT  ?= pybit
+PYBIT  ?= pybit==5.17.0
 # auto: the system's OpenSSL where its headers are, else built from source. Or: system, vendored.
 OPENSSL ?= auto
 

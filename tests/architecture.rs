@@ -24,6 +24,11 @@ const PARTS: &[Part] = &[
     Part { name: "core", may_import: &[], because: "the core is pure: it imports nothing of ours" },
     Part { name: "http", may_import: &["core"], because: "http is plain data between two sides" },
     Part { name: "engine", may_import: &["core"], because: "the engine reaches the outside through its own ports" },
+    Part {
+        name: "narrator",
+        may_import: &["core", "engine::ports"],
+        because: "the narrator tells what happened and takes no part in it",
+    },
     Part { name: "journal", may_import: &["core", "engine::ports"], because: "the journal only keeps records" },
     Part {
         name: "bybit",
@@ -37,7 +42,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "config",
-        may_import: &["core", "bybit::environment"],
+        may_import: &["core", "bybit::address", "bybit::environment"],
         because: "the configuration is read before anything else exists",
     },
     Part {
