@@ -288,3 +288,234 @@ impl SoFar {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rand::rngs::SmallRng;
+    use rand::{RngExt as _, SeedableRng as _};
+
+    use super::*;
+
+    fn d(text: &str) -> Decimal {
+        money::parse(text).unwrap()
+    }
+
+    fn instrument(tick_size: &str, quantity_step: &str, min_notional: &str) -> Instrument {
+        Instrument {
+            symbol: "BTCUSDT".into(),
+            base_coin: "BTC".into(),
+            quote_coin: "USDT".into(),
+            tick_size: d(tick_size),
+            quantity_step: d(quantity_step),
+            amount_step: d("0.0000001"),
+            min_notional: d(min_notional),
+            max_limit_quantity: d("10000000"),
+            max_market_quantity: d("10000000"),
+            trading: true,
+        }
+    }
+
+    /// Base order 10, first rebuy 10, 3 rebuys, 1 % profit and step, step scale 1.5, amount scale 2, fee 0.1 %.
+    fn parameters() -> Parameters {
+        Parameters {
+            symbol: "BTCUSDT".into(),
+            base_order_amount: d("10"),
+            take_profit_percent: d("1"),
+            take_profit_mode: TakeProfitMode::Average,
+            max_rebuys: 3,
+            rebuy_amount: d("10"),
+            rebuy_step_percent: d("1"),
+            step_scale: d("1.5"),
+            amount_scale: d("2"),
+            deviation_from: DeviationFrom::Base,
+            active_rebuys: 1,
+            sell_delay: Duration::from_secs(2),
+            rebuy_delay: Duration::from_millis(500),
+            cycle_delay: Duration::from_secs(30),
+            max_cycles: 0,
+            max_capital: d("80"),
+            stop_loss_percent: None,
+            time_limit: None,
+            post_only: false,
+            fee_rate: d("0.001"),
+        }
+    }
+
+    fn error(parameters: &Parameters, instrument: &Instrument) -> (u8, bool, String) {
+        let error = plan(d("100"), parameters, instrument).unwrap_err();
+        (error.level, error.sell, error.to_string())
+    }
+
+    #[test]
+    fn the_ideal_vectors_of_the_strategy_come_out() {
+        let ideal = instrument("0.000000000001", "0.000000000001", "0");
+        let per_level = Parameters { take_profit_mode: TakeProfitMode::PerLevel, ..parameters() };
+        let average = plan(d("100"), &parameters(), &ideal).unwrap();
+        let per_level = plan(d("100"), &per_level, &ideal).unwrap();
+        let vectors = [
+            ["100", "10", "100", "101.2023", "101.2023"],
+            ["99", "20", "99.4975", "100.6937", "100.1903"],
+            ["97.5", "40", "98.4886", "99.6727", "98.6722"],
+            ["95.25", "80", "96.8422", "98.0066", "96.3952"],
+        ];
+        assert_eq!((average.len(), per_level.len()), (4, 4));
+        for ((average, per_level), vector) in average.iter().zip(&per_level).zip(vectors) {
+            let [price, spent, paid, take_profit, own_take_profit] = vector.map(d);
+            assert_eq!(average.price, price);
+            assert_eq!(average.spent.round_dp(4), spent);
+            assert_eq!(average.average.round_dp(4), paid);
+            assert_eq!(average.take_profit.round_dp(4), take_profit);
+            assert_eq!(per_level.take_profit.round_dp(4), own_take_profit);
+        }
+    }
+
+    #[test]
+    fn the_rounded_vectors_of_the_strategy_come_out() {
+        let parameters = Parameters {
+            base_order_amount: d("50"),
+            rebuy_amount: d("50"),
+            amount_scale: d("1.5"),
+            max_capital: d("300"),
+            ..parameters()
+        };
+        let real = instrument("0.01", "0.000001", "5");
+        let levels = plan(d("60000.10"), &parameters, &real).unwrap();
+        let base = &levels[0];
+        assert_eq!((base.quantity, base.spent), (d("0.000833"), d("49.98008330")));
+        assert_eq!((base.sell_quantity, base.take_profit), (d("0.000832"), d("60733.68")));
+        assert_eq!(base.sell_quantity * base.take_profit * d("0.999"), d("50.47989133824"));
+        let rebuys: Vec<_> = levels[1..].iter().map(|level| (level.quantity, level.price)).collect();
+        assert_eq!(
+            rebuys,
+            [(d("0.000841"), d("59400.09")), (d("0.001282"), d("58500.09")), (d("0.001968"), d("57150.09"))]
+        );
+    }
+
+    #[test]
+    fn steps_from_the_level_above_multiply() {
+        let ideal = instrument("0.000000000001", "0.000000000001", "0");
+        let parameters = Parameters { deviation_from: DeviationFrom::Previous, step_scale: d("2"), ..parameters() };
+        let prices: Vec<_> = rebuys(d("100"), &parameters, &ideal).unwrap().iter().map(|rebuy| rebuy.price).collect();
+        assert_eq!(prices, [d("99"), d("97.02"), d("93.1392")]);
+    }
+
+    #[test]
+    fn errors_name_the_level_and_the_rule() {
+        let real = instrument("0.01", "0.0001", "5");
+        let with = |change: fn(&mut Parameters)| {
+            let mut parameters = parameters();
+            change(&mut parameters);
+            error(&parameters, &real)
+        };
+        let (level, sell, text) = with(|parameters| parameters.max_capital = d("79.99"));
+        assert_eq!((level, sell), (3, false));
+        assert!(text.starts_with("rebuy 3: the ladder costs 80 up to here, max_capital is 79.99"), "{text}");
+        let (level, sell, text) = with(|parameters| parameters.rebuy_amount = d("4"));
+        assert_eq!((level, sell), (1, false));
+        assert!(text.contains("minOrderAmt"), "{text}");
+        let (level, sell, text) = with(|parameters| parameters.rebuy_step_percent = d("25"));
+        assert_eq!((level, sell), (3, false), "25 % + 37.5 % + 56.25 % is more than the price");
+        assert!(text.contains("deviation reaches 100 %"), "{text}");
+        let (level, sell, text) = with(|parameters| parameters.base_order_amount = d("0.001"));
+        assert_eq!((level, sell), (0, false));
+        assert!(text.starts_with("base order: quantity is not a positive multiple"), "{text}");
+        let (level, sell, _) = with(|parameters| {
+            parameters.amount_scale = d("99999999999999");
+            parameters.max_capital = d("99999999999999");
+        });
+        assert_eq!((level, sell), (2, false), "an overflow is named, not a panic");
+    }
+
+    #[test]
+    fn a_lot_too_small_to_sell_after_the_fee_is_refused_before_it_is_bought() {
+        // 10 buys exactly one step of 0.1; the fee leaves 0.0999, of which nothing can be sold.
+        let coarse = instrument("0.01", "0.1", "5");
+        let (level, sell, text) = error(&Parameters { max_rebuys: 0, ..parameters() }, &coarse);
+        assert_eq!((level, sell), (0, true));
+        assert!(text.starts_with("take profit after level 0: quantity is not"), "{text}");
+    }
+
+    #[test]
+    fn the_largest_quantity_of_one_order_is_respected() {
+        let mut small = instrument("0.01", "0.0001", "5");
+        small.max_limit_quantity = d("0.3");
+        assert_eq!(error(&parameters(), &small).0, 3);
+        small.max_market_quantity = d("0.05");
+        assert_eq!(error(&parameters(), &small).0, 0);
+    }
+
+    /// A ladder drawn from a seed; most of them can be placed.
+    fn draw(random: &mut SmallRng) -> (Decimal, Parameters, Instrument) {
+        let mut number = |low: i64, high: i64, scale: u32| Decimal::new(random.random_range(low..=high), scale);
+        let instrument =
+            instrument(["0.01", "0.0001", "0.5", "1"][number(0, 3, 0).mantissa() as usize], "0.000001", "5");
+        let ask = instrument.price_down(number(10_000, 10_000_000, 2));
+        let drawn = Parameters {
+            base_order_amount: number(600, 50_000, 2),
+            rebuy_amount: number(600, 50_000, 2),
+            take_profit_percent: number(1, 500, 2),
+            max_rebuys: u8::try_from(number(0, 12, 0).mantissa()).unwrap(),
+            rebuy_step_percent: number(50, 300, 2),
+            step_scale: number(80, 150, 2),
+            amount_scale: number(90, 180, 2),
+            fee_rate: number(0, 20, 4),
+            max_capital: d("99999999999999"),
+            ..parameters()
+        };
+        let (mode, from) = (number(0, 1, 0).is_zero(), number(0, 1, 0).is_zero());
+        let parameters = Parameters {
+            take_profit_mode: if mode { TakeProfitMode::Average } else { TakeProfitMode::PerLevel },
+            deviation_from: if from { DeviationFrom::Base } else { DeviationFrom::Previous },
+            ..drawn
+        };
+        (ask, parameters, instrument)
+    }
+
+    #[test]
+    fn every_ladder_descends_in_ticks_and_costs_no_more_than_its_amounts() {
+        let mut planned = 0;
+        for seed in 0..2_000 {
+            let (ask, parameters, instrument) = draw(&mut SmallRng::seed_from_u64(seed));
+            let Ok(rebuys) = rebuys(ask, &parameters, &instrument) else { continue };
+            planned += 1;
+            let mut above = ask;
+            for rebuy in rebuys {
+                assert!(rebuy.price < above, "seed {seed}: level {} is not below the one above", rebuy.level);
+                assert_eq!(rebuy.price % instrument.tick_size, Decimal::ZERO, "seed {seed}");
+                assert_eq!(rebuy.quantity % instrument.quantity_step, Decimal::ZERO, "seed {seed}");
+                assert!(rebuy.price * rebuy.quantity <= rebuy.amount, "seed {seed}");
+                let next_step = rebuy.quantity + instrument.quantity_step;
+                assert!(rebuy.price * next_step > rebuy.amount, "seed {seed}: more would have fitted");
+                above = rebuy.price;
+            }
+        }
+        assert!(planned > 1_000, "only {planned} of the drawn ladders can be placed: the test has lost its sense");
+    }
+
+    #[test]
+    fn every_take_profit_nets_the_profit_and_a_tick_less_would_not() {
+        let mut checked = 0;
+        for seed in 0..2_000 {
+            let (ask, parameters, instrument) = draw(&mut SmallRng::seed_from_u64(seed));
+            let Ok(levels) = plan(ask, &parameters, &instrument) else { continue };
+            let mut spent_above = Decimal::ZERO;
+            for level in levels {
+                let cost = match parameters.take_profit_mode {
+                    TakeProfitMode::Average => level.spent,
+                    TakeProfitMode::PerLevel => level.spent - spent_above,
+                };
+                spent_above = level.spent;
+                let net = |price: Decimal| price * level.sell_quantity * (Decimal::ONE - parameters.fee_rate) - cost;
+                let wanted = cost * parameters.take_profit();
+                assert!(net(level.take_profit) >= wanted, "seed {seed}: level {} nets too little", level.level);
+                assert!(net(level.take_profit - instrument.tick_size) < wanted, "seed {seed}: a tick too high");
+                assert!(net(level.break_even) >= Decimal::ZERO, "seed {seed}");
+                assert!(net(level.break_even - instrument.tick_size) < Decimal::ZERO, "seed {seed}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 2_000, "only {checked} levels were checked: the test has lost its sense");
+    }
+}

@@ -1,0 +1,84 @@
+# Recompra's front door: `make` lists what it can do. Every variable can be set: `make run PAPER="--seed 7"`.
+
+CARGO  ?= cargo
+PYTHON ?= python3
+# What `make run` shows.
+PAPER  ?= --cycles 3 --speed 60 --seed 1
+# What `make conformance` installs from PyPI.
+PYBIT  ?= pybit==5.17.0
+# auto: the system's OpenSSL where its headers are, else built from source. Or: system, vendored.
+OPENSSL ?= auto
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+ifeq ($(OPENSSL),auto)
+OPENSSL_USED := $(shell if [ -n "$${OPENSSL_DIR:-}$${OPENSSL_LIB_DIR:-}" ] || pkg-config --exists openssl 2>/dev/null; then echo system; else echo vendored; fi)
+else
+OPENSSL_USED := $(OPENSSL)
+endif
+FEATURES ?= $(if $(filter vendored,$(OPENSSL_USED)),--features vendored-openssl)
+BUILD = --locked $(FEATURES)
+
+.PHONY: help preflight build run test check fmt architecture doc conformance clean
+
+help: ## list the targets
+	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
+	@echo
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+
+preflight: ## say what the build lacks, and the command that installs it
+	@missing=0; \
+	lacks() { echo "make: missing: $$1: $$2" >&2; missing=1; }; \
+	command -v $(CARGO) >/dev/null || lacks "$(CARGO)" "install Rust: https://rustup.rs, or apt-get install cargo (1.89 or newer)"; \
+	command -v cc >/dev/null || lacks "a C compiler (cc)" "apt-get install gcc libc6-dev"; \
+	if [ "$(OPENSSL_USED)" = vendored ]; then \
+	  command -v perl >/dev/null && perl -MIPC::Cmd -MFile::Compare -MFindBin -e1 2>/dev/null \
+	    || lacks "perl with its modules, to build OpenSSL" "apt-get install perl (or use the system's OpenSSL: apt-get install libssl-dev pkg-config)"; \
+	  [ $$missing = 1 ] || echo "make: OpenSSL's headers are not installed: it is built from source, once (minutes). Quicker: apt-get install libssl-dev pkg-config" >&2; \
+	fi; \
+	[ $$missing = 0 ]
+
+build: preflight ## the release binary
+	$(CARGO) build --release $(BUILD)
+
+run: preflight ## several cycles of the whole bot against the exchange inside it
+	$(CARGO) run --release $(BUILD) -- paper $(PAPER)
+
+test: preflight ## all tests
+	$(CARGO) test $(BUILD)
+
+check: preflight ## formatting, lints, documentation and architecture, all without a warning
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets $(BUILD) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps $(BUILD)
+	$(CARGO) test $(BUILD) --test architecture
+
+architecture: preflight ## only the checks of the architecture
+	$(CARGO) test $(BUILD) --test architecture
+
+fmt: ## format the sources
+	$(CARGO) fmt
+
+doc: preflight ## the documentation of the source, below target/doc
+	$(CARGO) doc --no-deps $(BUILD)
+
+# Somebody else's client against our exchange: what pybit accepts, and how it signs, is not ours to decide.
+conformance: preflight ## the exchange inside the binary, as pybit (Bybit's own Python client) sees it
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: missing: Python's venv: apt-get install python3-venv" >&2; exit 1; }
+	$(CARGO) build $(BUILD)
+	@target=$$($(CARGO) metadata --no-deps --offline --format-version 1 | sed -E 's/.*"target_directory":"([^"]*)".*/\1/'); \
+	venv="$$target/conformance"; \
+	[ -x "$$venv/bin/python" ] || $(PYTHON) -m venv "$$venv"; \
+	"$$venv/bin/python" -c 'import pybit' 2>/dev/null || "$$venv/bin/python" -m pip install --quiet --disable-pip-version-check $(PYBIT); \
+	shopt -s nullglob; tests=(tests/conformance/*.py); \
+	[ $${#tests[@]} -gt 0 ] || { echo "make: there is no test in tests/conformance" >&2; exit 1; }; \
+	for test in "$${tests[@]}"; do \
+	  echo "conformance: $$test"; \
+	  RECOMPRA="$$target/debug/recompra" "$$venv/bin/python" "$$test"; \
+	done
+
+clean: ## remove what was built
+	$(CARGO) clean

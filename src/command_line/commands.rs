@@ -1,0 +1,147 @@
+//! The commands: what each takes, and the words that explain it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bpaf::{OptionParser, Parser, construct, long};
+
+use super::options::{config, decimal, files, json, market};
+use super::{Command, Doctor, Exchange, Paper, Plan, Run, Status, Stop, Tls};
+use crate::core::Decimal;
+
+/// The names of the commands.
+pub(super) const NAMES: &[&str] = &["paper", "plan", "doctor", "run", "status", "stop", "exchange"];
+
+/// All commands, in the order a newcomer needs them.
+pub(super) fn command() -> impl Parser<Command> {
+    let paper = paper().command("paper").map(Command::Paper);
+    let plan = plan().command("plan").map(Command::Plan);
+    let doctor = doctor().command("doctor").map(Command::Doctor);
+    let run = run().command("run").map(Command::Run);
+    let status = status().command("status").map(Command::Status);
+    let stop = stop().command("stop").map(Command::Stop);
+    let exchange = exchange().command("exchange").map(Command::Exchange);
+    construct!([paper, plan, doctor, run, status, stop, exchange])
+}
+
+fn paper() -> OptionParser<Paper> {
+    let cycles = long("cycles")
+        .help("End after so many cycles")
+        .argument::<u64>("N")
+        .guard(|n| *n > 0, "must be at least 1")
+        .optional();
+    let market = market();
+    let config = long("config")
+        .short('c')
+        .help("Take the strategy's parameters from this file instead of the built-in example")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.toml"))
+        .optional();
+    let json = json("One JSON object a line");
+    construct!(Paper { cycles, market, config, json })
+        .to_options()
+        .descr("The whole bot, with money that is not real, against the exchange inside this program")
+        .footer("Example:\n   recompra paper --cycles 3 --speed 60\n It needs no file, no key and no network.")
+}
+
+fn run() -> OptionParser<Run> {
+    let config = config();
+    let real_money = long("real-money").help("Needed when the configuration says mainnet").switch();
+    let cron = long("cron").help("If the bot runs already, end at once, silently and with success").switch();
+    let cancel_on_exit =
+        long("cancel-on-exit").help("On SIGINT or SIGTERM cancel the resting orders; else they stay").switch();
+    let json = json("One JSON object a line");
+    construct!(Run { config, real_money, cron, cancel_on_exit, json })
+        .to_options()
+        .descr("Trade on the configured environment")
+        .footer("Example:\n   recompra run --config recompra.toml\n Under cron:\n   * * * * * recompra run --cron --config /etc/recompra.toml")
+}
+
+fn plan() -> OptionParser<Plan> {
+    let config = config();
+    let price = long("price")
+        .help("The base order's price; then the exchange is not asked")
+        .argument::<String>("P")
+        .parse(decimal)
+        .guard(|price| *price > Decimal::ZERO, "must be above 0")
+        .optional();
+    let json = json("One JSON object instead of the table");
+    construct!(Plan { config, price, json })
+        .to_options()
+        .descr("Show the ladder: every buy and its take profit, exactly as run would place them")
+        .footer("Example:\n   recompra plan --price 60000")
+}
+
+fn doctor() -> OptionParser<Doctor> {
+    let config = config();
+    let json = json("One JSON object instead of text");
+    construct!(Doctor { config, json })
+        .to_options()
+        .descr("Check configuration, key, clock, filters, balance and state directory; places nothing")
+        .footer("Example:\n   recompra doctor --config recompra.toml")
+}
+
+fn status() -> OptionParser<Status> {
+    let config = config();
+    let state_dir = long("state-dir")
+        .help("Read this state directory, without a configuration")
+        .argument::<PathBuf>("DIR")
+        .complete_shell(bpaf::ShellComp::Dir { mask: None })
+        .optional();
+    let json = json("One JSON object instead of text");
+    construct!(Status { config, state_dir, json })
+        .to_options()
+        .descr("What is held, resting and earned; reads the state directory only")
+        .footer("Example:\n   recompra status --json")
+}
+
+fn stop() -> OptionParser<Stop> {
+    let config = config();
+    let close = long("close").help("Also sell what is held, at market").switch();
+    let json = json("One JSON object instead of text");
+    construct!(Stop { config, close, json })
+        .to_options()
+        .descr("Cancel the bot's own orders and end it, whether it runs or not")
+        .footer("Example:\n   recompra stop --close")
+}
+
+fn exchange() -> OptionParser<Exchange> {
+    let listen = long("listen")
+        .help("Address and port; port 0 takes a free one")
+        .argument::<SocketAddr>("ADDR")
+        .fallback(SocketAddr::from(([127, 0, 0, 1], 8080)))
+        .display_fallback();
+    let market = market();
+    let symbol = text("symbol", "The symbol that is traded", "SYMBOL", "BTCUSDT");
+    let fee_maker = fee("fee-maker", "Fee of resting orders, a fraction");
+    let fee_taker = fee("fee-taker", "Fee of orders that take, a fraction");
+    let certificate = long("tls-cert").help("Speak TLS with this certificate chain, PEM").argument::<PathBuf>("FILE");
+    let key = long("tls-key").help("The certificate's private key, PEM").argument::<PathBuf>("FILE");
+    let tls = construct!(Tls { certificate, key }).optional();
+    let key = text("key", "The API key that is accepted", "KEY", "paper");
+    let secret = text("secret", "The secret that signs for it", "SECRET", "paper");
+    construct!(Exchange { listen, market, symbol, fee_maker, fee_taker, tls, key, secret })
+        .to_options()
+        .descr("The simulated exchange alone, for any client of Bybit V5 spot")
+        .footer("Example:\n   recompra exchange --listen 127.0.0.1:8080 --speed 10 --seed 7")
+}
+
+fn text(name: &'static str, help: &'static str, metavar: &'static str, default: &'static str) -> impl Parser<String> {
+    long(name)
+        .help(help)
+        .argument::<String>(metavar)
+        .guard(|text| !text.is_empty(), "must not be empty")
+        .fallback(default.to_owned())
+        .display_fallback()
+}
+
+fn fee(name: &'static str, help: &'static str) -> impl Parser<Decimal> {
+    let most = Decimal::new(1, 1);
+    long(name)
+        .help(help)
+        .argument::<String>("RATE")
+        .parse(decimal)
+        .guard(move |rate| *rate >= -most && *rate <= most, "must be a fraction from -0.1 to 0.1")
+        .fallback(Decimal::new(1, 3))
+        .display_fallback()
+}

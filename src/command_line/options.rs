@@ -1,0 +1,72 @@
+//! The options that commands share, and how their values are read.
+
+use std::path::PathBuf;
+
+use bpaf::{Parser, construct, long, short};
+
+use super::{Market, MarketOptions};
+use crate::core::Decimal;
+use crate::core::money;
+
+/// `-v` and `-q`, each as often as wanted.
+pub(super) fn verbosity() -> impl Parser<i32> {
+    let count = |flag: bpaf::parsers::NamedArg| flag.req_flag(()).many().map(|given| given.len());
+    let verbose = count(short('v').long("verbose").help("Say more on standard error; twice for everything"));
+    let quiet = count(short('q').long("quiet").help("Warnings and errors only; twice for errors only"));
+    construct!(verbose, quiet).map(|(verbose, quiet)| {
+        let times = |count| i32::try_from(count).unwrap_or(i32::MAX);
+        times(verbose) - times(quiet)
+    })
+}
+
+/// `--config FILE`, by default `recompra.toml` here.
+pub(super) fn config() -> impl Parser<PathBuf> {
+    long("config")
+        .short('c')
+        .help("The configuration")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.toml"))
+        .fallback(PathBuf::from("recompra.toml"))
+        .format_fallback(|path, f| write!(f, "{}", path.display()))
+}
+
+/// `--json`.
+pub(super) fn json(help: &'static str) -> impl Parser<bool> {
+    long("json").help(help).switch()
+}
+
+/// `--market`, `--speed`, `--seed`: the market of the simulated exchange.
+pub(super) fn market() -> impl Parser<MarketOptions> {
+    let market = long("market")
+        .help("random: a random walk; live: Bybit's public prices, no key needed; FILE: candles as CSV, also .gz")
+        .argument::<PathBuf>("random|live|FILE")
+        .map(|word| match word.to_str() {
+            Some("random") => Market::Random,
+            Some("live") => Market::Live,
+            _ => Market::File(word),
+        })
+        .complete_shell(files("*.csv*"))
+        .fallback(Market::Random)
+        .format_fallback(|_, f| f.write_str("random"));
+    let speed = long("speed")
+        .help("Market seconds that pass in one second, 1 to 1000000")
+        .argument::<u32>("X")
+        .guard(|speed| (1..=1_000_000).contains(speed), "must be a whole number from 1 to 1000000")
+        .optional();
+    let seed =
+        long("seed").help("Decides the random walk: the same seed, the same prices").argument::<u64>("N").optional();
+    construct!(MarketOptions { market, speed, seed }).parse(|options: MarketOptions| match options.speed {
+        Some(speed) if speed != 1 && options.market == Market::Live => Err("the live market runs at speed 1"),
+        _ => Ok(options),
+    })
+}
+
+/// Files for the shell to complete.
+pub(super) fn files(mask: &'static str) -> bpaf::ShellComp {
+    bpaf::ShellComp::File { mask: Some(mask) }
+}
+
+/// A decimal of the command line, read exactly.
+pub(super) fn decimal(text: String) -> Result<Decimal, String> {
+    money::parse(&text).map_err(|reason| format!("{text:?} is {reason}"))
+}

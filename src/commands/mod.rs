@@ -1,0 +1,21 @@
+//! The commands: each takes what the command line and the configuration say and the parts it needs, and gives
+//! back text for standard output, or a [`Failure`].
+//!
+//! What can be computed is computed by pure functions; the program's entry hands them what they need.
+
+pub mod doctor;
+pub mod plan;
+pub mod status;
+
+use crate::engine::ports::{Fault, FaultKind};
+use crate::exit::{Exit, Failure};
+
+/// The failure of a command whose question to the exchange brought no answer.
+pub fn failure_of(fault: &Fault) -> Failure {
+    let code = match fault.kind {
+        FaultKind::KeyRefused => Exit::KeyRefused,
+        FaultKind::ConfigurationRefused => Exit::Configuration,
+        _ => Exit::Unreachable,
+    };
+    Failure::new(code, fault)
+}

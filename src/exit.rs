@@ -1,0 +1,75 @@
+//! How the program ends: exit codes by what a supervisor should do, and the failure that a command returns.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The exit codes. Scripts and supervisors depend on them: none ever changes its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Finished, or stopped as asked.
+    Finished = 0,
+    /// The command line is wrong.
+    CommandLine = 64,
+    /// The journal is damaged beyond its torn tail: a person must look.
+    JournalDamaged = 65,
+    /// The exchange could not be reached: start again later.
+    Unreachable = 69,
+    /// A bug of this program.
+    Bug = 70,
+    /// Another instance holds the lock.
+    Locked = 73,
+    /// The state directory cannot be read or written (full, read-only, not permitted): a person must look.
+    State = 74,
+    /// Started too often after crashes: back-off is in force.
+    BackOff = 75,
+    /// The key was refused, or may not trade, or may withdraw.
+    KeyRefused = 77,
+    /// The configuration is wrong.
+    Configuration = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ends without having done its work: for the supervisor a code, for people a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What the supervisor should do.
+    pub code: Exit,
+    /// What is wrong, where, and what to do; may have several lines, one problem each.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with this code and message.
+    pub fn new(code: Exit, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// Each line as `recompra: …`, as it goes to standard error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, line) in self.message.lines().enumerate() {
+            write!(f, "{}recompra: {line}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_a_failure_says_who_speaks() {
+        let failure = Failure::new(Exit::Configuration, "a.toml:1:1: x\na.toml:2:1: y");
+        assert_eq!(failure.to_string(), "recompra: a.toml:1:1: x\nrecompra: a.toml:2:1: y");
+    }
+}
