@@ -1,5 +1,6 @@
 //! Recompra: a rebuy bot for Bybit spot that is small enough to trust.
 
+pub mod bybit;
 pub mod core;
 pub mod engine;
 pub mod http;
