@@ -1,5 +1,33 @@
 //! Recompra: a rebuy bot for Bybit spot that is small enough to trust.
+//!
+//! # Map
+//!
+//! Three circles, each of which knows only those inside it:
+//!
+//! ```text
+//!  the outside    bybit        REST, signing, the private stream's thread, Bybit's words
+//!                 simulation   the exchange inside the binary, for paper trading and tests
+//!                 journal      records in a file, one JSON object a line
+//!                 narrator     records told to people
+//!                 http         one request and its answer as plain data: the seam between the first two
+//!  ─────────────────────────────────────────────────────────────────────────────────────────────
+//!  engine         the only loop, and the owner of all waiting; `engine::ports` is what it needs of the outside
+//!  ─────────────────────────────────────────────────────────────────────────────────────────────
+//!  core           what trading is: money, instrument, orders, ladder, records, ledger, strategy, reconcile.
+//!                 Pure: no I/O, no clock, no threads, no floats
+//! ```
+//!
+//! Around them: `command_line` reads what the user types, `config` what the user wrote, `commands` wire the parts together
+//! for each command, `state_directory` knows the files of a bot, `logging` and `exit` how the program speaks and ends.
+//!
+//! # How a fill becomes an order
+//!
+//! A frame of the private stream is parsed in `bybit::frame` and reaches the engine as a signal. `core::reconcile` says
+//! which facts follow from it; the engine appends them to the journal and applies them to the ledger
+//! (`core::ledger::Ledger::apply`, the one place where state changes, live and at recovery). `core::strategy::decide`
+//! looks at the ledger and says what should be done; the engine writes that down too, and then sends it.
 
+pub mod bybit;
 pub mod command_line;
 pub mod commands;
 pub mod config;

@@ -5,11 +5,12 @@
 //! [`Report`] is the findings as text or JSON, with the exit code of the first problem.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::bybit::{KeyInfo, TlsRoots};
 use crate::config::credentials::Found;
 use crate::config::{Config, ConfigError, Environment};
 use crate::core::instrument::Instrument;
@@ -66,32 +67,6 @@ impl Finding {
     fn problem(about: &'static str, code: Exit, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { about, gravity: Gravity::Problem(code), found: found.into(), advice: advice.into() }
     }
-}
-
-/// What the exchange says of the API key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyInfo {
-    /// It may not act at all.
-    pub read_only: bool,
-    /// It may trade spot.
-    pub can_trade_spot: bool,
-    /// It may move money out of the account.
-    pub can_withdraw: bool,
-    /// The addresses it is bound to; none means any.
-    pub ips: Vec<String>,
-    /// When it ends, if it does.
-    pub expires: Option<Timestamp>,
-}
-
-/// Where the certificates that the exchange's is checked against come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TlsRoots {
-    /// The system's store.
-    System,
-    /// Those inside the program, because the system has none.
-    CompiledIn,
-    /// Only those of `ca_file`.
-    File(PathBuf),
 }
 
 /// Whether a bot runs on the state directory.
@@ -297,8 +272,13 @@ pub fn tls(roots: &TlsRoots) -> Vec<Finding> {
             "those inside the program: the system has none",
             "install the system's (apt-get install ca-certificates), which are kept up to date",
         ),
-        TlsRoots::File(file) => Finding::good("certificates", format!("only those of {}", file.display())),
+        TlsRoots::Pinned(file) => Finding::good("certificates", format!("only those of {}", file.display())),
     }]
+}
+
+/// What could not even be looked at.
+pub fn failed(about: &'static str, failure: &Failure) -> Vec<Finding> {
+    vec![Finding::problem(about, failure.code, failure.message.clone(), "correct that first")]
 }
 
 fn unanswered(about: &'static str, fault: &Fault, advice: &str) -> Finding {
@@ -387,6 +367,7 @@ mod tests {
             can_withdraw: false,
             ips: vec!["203.0.113.7".into()],
             expires: Some(NOW.after(Duration::from_secs(90 * 86_400))),
+            days_left: None,
         }
     }
 

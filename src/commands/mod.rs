@@ -3,9 +3,13 @@
 //!
 //! What can be computed is computed by pure functions; the program's entry hands them what they need.
 
+pub mod connection;
 pub mod doctor;
+pub mod inquiry;
+pub mod live_feed;
 pub mod plan;
 pub mod status;
+pub mod trade;
 
 use crate::engine::ports::{Fault, FaultKind};
 use crate::exit::{Exit, Failure};

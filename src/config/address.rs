@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::environment::Environment;
+use crate::bybit::environment::Environment;
 
 /// What an address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

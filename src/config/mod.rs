@@ -7,7 +7,6 @@
 
 mod address;
 pub mod credentials;
-pub mod environment;
 mod problem;
 mod schema;
 mod state_directory;
@@ -21,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::core::order::BotName;
 use crate::core::parameters::Parameters;
 
-pub use environment::Environment;
+pub use crate::bybit::environment::Environment;
 pub use problem::{ConfigError, Problem};
 pub use schema::parse;
 

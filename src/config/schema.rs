@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::address::{self, Purpose};
-use super::environment::Environment;
 use super::problem::{ConfigError, Problem, place};
 use super::table::{self, Table};
 use super::{Config, strategy};
+use crate::bybit::environment::Environment;
 use crate::core::order::BotName;
 
 /// The keys above `[strategy]`.

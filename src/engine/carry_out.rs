@@ -11,49 +11,33 @@ use crate::core::record::{Record, Refusal};
 use crate::core::strategy::{FUNDS_PATIENCE, Goal, Step};
 
 impl Engine<'_> {
-    /// Carries out steps that do not depend on each other. After the first that did not go through, the rest is left:
-    /// they are decided again from what is known then.
-    pub(super) fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), Failure> {
-        for step in steps {
-            let went_through = match step {
-                Step::OpenCycle { cycle } => self.open_cycle(cycle)?,
-                Step::Place { key, spec, offer, reason } => {
-                    self.record(vec![Record::OrderPlanned { key, spec: spec.clone(), offer, reason }])?;
-                    self.place(key, &spec)?
-                }
-                Step::Cancel { key } => {
-                    self.record(vec![Record::CancelAsked { key }])?;
-                    self.cancel(key)?
-                }
-                Step::DecideExit { cause } => {
-                    self.record(vec![Record::ExitDecided { cause }])?;
-                    true
-                }
-                Step::CloseCycle { cycle, profit } => {
-                    self.record(vec![Record::CycleClosed { cycle, profit }])?;
-                    true
-                }
-            };
-            if !went_through {
-                break;
+    /// Carries out one step. What did not go through is decided again from what is known then.
+    pub(super) fn carry_out(&mut self, step: Step) -> Result<(), Failure> {
+        match step {
+            Step::OpenCycle { cycle } => self.open_cycle(cycle),
+            Step::Place { key, spec, offer, reason } => {
+                self.record(vec![Record::OrderPlanned { key, spec: spec.clone(), offer, reason }])?;
+                self.place(key, &spec)
             }
+            Step::Cancel { key } => {
+                self.record(vec![Record::CancelAsked { key }])?;
+                self.cancel(key)
+            }
+            Step::DecideExit { cause } => self.record(vec![Record::ExitDecided { cause }]),
+            Step::CloseCycle { cycle, profit } => self.record(vec![Record::CycleClosed { cycle, profit }]),
         }
-        Ok(())
     }
 
     /// Opens a cycle if the free balance is enough for the whole ladder.
-    fn open_cycle(&mut self, cycle: u64) -> Result<bool, Failure> {
+    fn open_cycle(&mut self, cycle: u64) -> Result<(), Failure> {
         if self.assignment.goal == Goal::Trade {
             let cost = ladder::cost(&self.assignment.parameters).map_err(Failure::Ladder)?;
             let Some(coin) = self.ledger.instrument.as_ref().map(|instrument| instrument.quote_coin.clone()) else {
-                return Ok(false);
+                return Ok(());
             };
             let free = match self.world.exchange.balance(&coin) {
                 Ok(balance) => balance.free,
-                Err(fault) => {
-                    self.weigh(&fault)?;
-                    return Ok(false);
-                }
+                Err(fault) => return self.weigh(&fault),
             };
             self.answered();
             if free < cost {
@@ -64,21 +48,19 @@ impl Engine<'_> {
                     FUNDS_PATIENCE.as_secs()
                 );
                 self.open_not_before = self.now().after(FUNDS_PATIENCE);
-                return Ok(false);
+                return Ok(());
             }
         }
         let began = self.now();
-        self.record(vec![Record::CycleOpened { cycle, began }])?;
-        Ok(true)
+        self.record(vec![Record::CycleOpened { cycle, began }])
     }
 
     /// Sends a planned order. Whatever the answer, the ledger knows afterwards what is known.
-    fn place(&mut self, key: OrderKey, spec: &OrderSpec) -> Result<bool, Failure> {
+    fn place(&mut self, key: OrderKey, spec: &OrderSpec) -> Result<(), Failure> {
         let fault = match self.world.exchange.place(&key.link_id(&self.assignment.bot), spec) {
             Ok(order_id) => {
                 self.answered();
-                self.record(vec![Record::OrderAccepted { key, order_id }])?;
-                return Ok(true);
+                return self.record(vec![Record::OrderAccepted { key, order_id }]);
             }
             Err(fault) => fault,
         };
@@ -110,21 +92,18 @@ impl Engine<'_> {
             warn!("{} refused: {fault}", key.slot);
             self.look_at_filters()?;
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Asks for a cancel. What became of it is told by the stream, or asked for.
-    fn cancel(&mut self, key: OrderKey) -> Result<bool, Failure> {
+    fn cancel(&mut self, key: OrderKey) -> Result<(), Failure> {
         match self.world.exchange.cancel(&key.link_id(&self.assignment.bot)) {
             Ok(()) => {
                 self.answered();
                 self.expect_cancel(key);
-                Ok(true)
+                Ok(())
             }
-            Err(fault) => {
-                self.cancel_failed(key, &fault)?;
-                Ok(false)
-            }
+            Err(fault) => self.cancel_failed(key, &fault),
         }
     }
 

@@ -298,8 +298,9 @@ impl<'a> Engine<'a> {
                 return Ok(None);
             }
             self.tell_ladder_error(&decision);
-            if !decision.steps.is_empty() {
-                self.carry_out(decision.steps)?;
+            // One step a turn: what comes meanwhile, a stop above all, is seen before the next is taken.
+            if let Some(step) = decision.steps.into_iter().next() {
+                self.carry_out(step)?;
                 return Ok(None);
             }
             if decision.finished && self.doubts.is_empty() {

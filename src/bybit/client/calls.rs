@@ -1,0 +1,166 @@
+//! The calls of the port, one by one.
+
+use std::collections::BTreeSet;
+
+use super::pages::{page, windows};
+use super::{Client, Endpoint, parse};
+use crate::bybit::clock::AdjustableClock;
+use crate::bybit::query::Query;
+use crate::bybit::wire::{self, CancelRequest, CreateRequest, Created, ExecutionRow, OrderRow};
+use crate::core::Timestamp;
+use crate::core::instrument::Instrument;
+use crate::core::order::{Execution, OrderReport, OrderSpec};
+use crate::engine::ports::{Balance, Exchange, Fault, FaultKind, Ticker};
+use crate::http::{Method, Transport};
+
+endpoint!(INSTRUMENTS, GET "/v5/market/instruments-info", false);
+endpoint!(TICKERS, GET "/v5/market/tickers", false);
+endpoint!(BALANCE, GET "/v5/account/wallet-balance", true);
+endpoint!(CREATE, POST "/v5/order/create");
+endpoint!(CANCEL, POST "/v5/order/cancel");
+endpoint!(REALTIME, GET "/v5/order/realtime", true);
+endpoint!(HISTORY, GET "/v5/order/history", true);
+endpoint!(EXECUTIONS, GET "/v5/execution/list", true);
+
+/// The largest page of orders, and of executions.
+const ORDERS_A_PAGE: &str = "50";
+const EXECUTIONS_A_PAGE: &str = "100";
+
+impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
+    fn synchronise_clock(&mut self) -> Result<(), Fault> {
+        self.correct_clock()
+    }
+
+    fn instrument(&mut self) -> Result<Instrument, Fault> {
+        let body = self.ask(&INSTRUMENTS, self.of_symbol())?;
+        parse::<wire::InstrumentAnswer<'_>>(&INSTRUMENTS, &body)?
+            .instrument(&self.symbol)
+            .map_err(|error| INSTRUMENTS.unreadable(error))?
+            .ok_or_else(|| self.unlisted(&INSTRUMENTS))
+    }
+
+    fn ticker(&mut self) -> Result<Ticker, Fault> {
+        let body = self.ask(&TICKERS, self.of_symbol())?;
+        parse::<wire::TickerAnswer<'_>>(&TICKERS, &body)?
+            .ticker(&self.symbol)
+            .map_err(|error| TICKERS.unreadable(error))?
+            .ok_or_else(|| self.unlisted(&TICKERS))
+    }
+
+    fn balance(&mut self, coin: &str) -> Result<Balance, Fault> {
+        let body = self.ask(&BALANCE, Query::new().add("accountType", "UNIFIED").add("coin", coin))?;
+        parse::<wire::BalanceAnswer<'_>>(&BALANCE, &body)?.balance(coin).map_err(|error| BALANCE.unreadable(error))
+    }
+
+    fn place(&mut self, link_id: &str, spec: &OrderSpec) -> Result<String, Fault> {
+        let symbol = self.symbol.clone();
+        let body = self.act(&CREATE, &CreateRequest::new(&symbol, link_id, spec))?;
+        parse::<Created<'_>>(&CREATE, &body)?.order_id().map_err(|error| CREATE.unreadable(error))
+    }
+
+    fn cancel(&mut self, link_id: &str) -> Result<(), Fault> {
+        let symbol = self.symbol.clone();
+        self.act(&CANCEL, &CancelRequest::new(&symbol, link_id)).map(drop)
+    }
+
+    /// Asks what is open or recently closed, then the history of the last seven days. Older orders are found by
+    /// [`Exchange::closed_orders`] and [`Exchange::executions`] only.
+    fn order(&mut self, link_id: &str) -> Result<Option<OrderReport>, Fault> {
+        for endpoint in [&REALTIME, &HISTORY] {
+            let query = || self.of_symbol().add("orderLinkId", link_id);
+            let found = match self.ask(endpoint, query()) {
+                Ok(body) => page(endpoint, &body, |row: &OrderRow<'_>| report(row, &self.symbol))?.0,
+                // "No such order" is an answer.
+                Err(fault) if fault.kind == FaultKind::NotOpen => continue,
+                Err(fault) => return Err(fault),
+            };
+            let newest =
+                found.into_iter().filter(|report| report.link_id == link_id).max_by_key(|report| report.updated);
+            if newest.is_some() {
+                return Ok(newest);
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_orders(&mut self) -> Result<Vec<OrderReport>, Fault> {
+        let symbol = self.symbol.clone();
+        let orders = self.pages(
+            &REALTIME,
+            || of_symbol(&symbol).add("limit", ORDERS_A_PAGE),
+            |body| page(&REALTIME, body, |row: &OrderRow<'_>| report(row, &symbol)),
+        )?;
+        Ok(once_each(orders.into_iter().filter(|report| !report.status.is_closed()).collect(), |report| {
+            report.order_id.clone()
+        }))
+    }
+
+    fn closed_orders(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<OrderReport>, Fault> {
+        let symbol = self.symbol.clone();
+        let mut orders = Vec::new();
+        for window in windows(from, to) {
+            orders.extend(self.pages(
+                &HISTORY,
+                || in_window(of_symbol(&symbol), window).add("limit", ORDERS_A_PAGE),
+                |body| page(&HISTORY, body, |row: &OrderRow<'_>| report(row, &symbol)),
+            )?);
+        }
+        let mut orders = once_each(orders, |report| report.order_id.clone());
+        orders.retain(|report| report.status.is_closed() && (from..=to).contains(&report.created));
+        orders.sort_by_key(|report| report.created);
+        Ok(orders)
+    }
+
+    fn executions(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<Execution>, Fault> {
+        let symbol = self.symbol.clone();
+        let mut executions = Vec::new();
+        for window in windows(from, to) {
+            let newest_first = self.pages(
+                &EXECUTIONS,
+                || in_window(of_symbol(&symbol), window).add("limit", EXECUTIONS_A_PAGE),
+                |body| {
+                    page(&EXECUTIONS, body, |row: &ExecutionRow<'_>| {
+                        row.concerns(&symbol).then(|| row.execution()).transpose()
+                    })
+                },
+            )?;
+            executions.extend(newest_first.into_iter().rev());
+        }
+        // New fills push older ones onto the next page while it is being asked for: some rows come twice.
+        let mut executions = once_each(executions, |execution| execution.exec_id.clone());
+        executions.retain(|execution| (from..=to).contains(&execution.time));
+        executions.sort_by_key(|execution| execution.time);
+        Ok(executions)
+    }
+}
+
+impl<T: Transport, C: AdjustableClock> Client<T, C> {
+    fn of_symbol(&self) -> Query {
+        of_symbol(&self.symbol)
+    }
+
+    fn unlisted(&self, endpoint: &Endpoint) -> Fault {
+        endpoint.fault(
+            FaultKind::ConfigurationRefused,
+            format!("Bybit lists no spot symbol {:?}; check strategy.symbol", self.symbol),
+        )
+    }
+}
+
+fn of_symbol(symbol: &str) -> Query {
+    Query::new().add("category", "spot").add("symbol", symbol)
+}
+
+fn in_window(query: Query, (start, end): (Timestamp, Timestamp)) -> Query {
+    query.add("startTime", &start.0.to_string()).add("endTime", &end.0.to_string())
+}
+
+fn report(row: &OrderRow<'_>, symbol: &str) -> Result<Option<OrderReport>, wire::FieldError> {
+    row.concerns(symbol).then(|| row.report()).transpose()
+}
+
+/// Keeps the first row of each name.
+fn once_each<R>(rows: Vec<R>, name: impl Fn(&R) -> String) -> Vec<R> {
+    let mut seen = BTreeSet::new();
+    rows.into_iter().filter(|row| seen.insert(name(row))).collect()
+}

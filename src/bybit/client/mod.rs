@@ -1,0 +1,300 @@
+//! Bybit's REST, as the port [`Exchange`](crate::engine::ports::Exchange) wants it.
+//!
+//! Goes in: a call. Comes out: its result in the core's words, or a [`Fault`] that says what to do. Each attempt is
+//! signed anew with the exchange's time. Nothing is ever sent twice, except after 10002: the clock is synchronised
+//! and the request, which was surely not done, is signed and sent once more.
+//!
+//! ```text
+//! call ── wait for the class's rate limit ── sign ── transport ── status, retCode ── result
+//!                                              ▲                        │
+//!                                              └── synchronise ◄── 10002, once
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::clock::{AdjustableClock, ExchangeClock};
+use super::codes::{self, CallKind};
+use super::query::Query;
+use super::sign::Credentials;
+use super::wire;
+use crate::core::{Decimal, Timestamp};
+use crate::engine::ports::{Fault, FaultKind};
+use crate::http::{Method, Request, Response, Transport, TransportError};
+
+macro_rules! endpoint {
+    ($id:ident, GET $path:literal, $signed:literal) => {
+        const $id: Endpoint =
+            Endpoint { name: concat!("GET ", $path), method: Method::Get, path: $path, signed: $signed };
+    };
+    ($id:ident, POST $path:literal) => {
+        const $id: Endpoint =
+            Endpoint { name: concat!("POST ", $path), method: Method::Post, path: $path, signed: true };
+    };
+}
+
+mod calls;
+mod pages;
+
+/// How long Bybit may take to receive a request, in milliseconds (its own default).
+const RECV_WINDOW: &str = "5000";
+/// The longest a request waits by itself for a limit that the headers announced; a longer wait is the engine's.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The wait after a rate limit without a usable reset time.
+const RETRY: Duration = Duration::from_secs(1);
+/// A reset time further away than this is not believed.
+const LONGEST_LIMIT: Duration = Duration::from_secs(600);
+
+/// One of Bybit's calls.
+struct Endpoint {
+    /// `POST /v5/order/create`, for people.
+    name: &'static str,
+    method: Method,
+    path: &'static str,
+    /// Whether it needs a signature.
+    signed: bool,
+}
+
+endpoint!(TIME, GET "/v5/market/time", false);
+endpoint!(KEY, GET "/v5/user/query-api", true);
+endpoint!(DEMO_MONEY, POST "/v5/account/demo-apply-money");
+
+impl Endpoint {
+    fn call_kind(&self) -> CallKind {
+        match self.method {
+            Method::Get => CallKind::Question,
+            Method::Post => CallKind::Act,
+        }
+    }
+
+    fn fault(&self, kind: FaultKind, message: impl Into<String>) -> Fault {
+        Fault { kind, endpoint: self.name, code: None, message: message.into() }
+    }
+
+    /// An answer that says "done" and nothing else that can be read: a question is asked again, an act may have
+    /// been done.
+    fn unreadable(&self, why: impl std::fmt::Display) -> Fault {
+        let kind = match self.call_kind() {
+            CallKind::Question => FaultKind::Malformed,
+            CallKind::Act => FaultKind::Unknown,
+        };
+        self.fault(kind, format!("the answer cannot be understood: {why}"))
+    }
+}
+
+/// What a comparison of the clocks found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeCheck {
+    /// The exchange's time when it answered.
+    pub exchange: Timestamp,
+    /// From asking to having the answer.
+    pub round_trip: Duration,
+    /// How far this clock was behind the exchange, in milliseconds; negative if it was ahead. Half a round trip of
+    /// error remains.
+    pub behind_ms: i64,
+}
+
+/// What the exchange says about the key in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// It cannot place orders.
+    pub read_only: bool,
+    /// Permission `Spot: SpotTrade`.
+    pub can_trade_spot: bool,
+    /// Permission `Wallet: Withdraw`, which a bot's key should not have.
+    pub can_withdraw: bool,
+    /// The addresses it is bound to; empty if to none.
+    pub ips: Vec<String>,
+    /// When it expires; `None` if never.
+    pub expires: Option<Timestamp>,
+    /// Bybit's count of days left, where it gives one.
+    pub days_left: Option<i64>,
+}
+
+/// A client for one symbol on one account.
+pub struct Client<T, C = ExchangeClock> {
+    transport: T,
+    clock: C,
+    symbol: String,
+    credentials: Option<Credentials>,
+    /// Per path: no request before this moment, because the last answer said that nothing is left.
+    limits: BTreeMap<&'static str, Timestamp>,
+}
+
+impl<T: Transport, C: AdjustableClock> Client<T, C> {
+    /// A client that signs with `credentials`; without them only the market's endpoints work.
+    pub fn new(transport: T, clock: C, symbol: &str, credentials: Option<Credentials>) -> Self {
+        Self { transport, clock, symbol: symbol.to_owned(), credentials, limits: BTreeMap::new() }
+    }
+
+    /// Compares this machine's clock with the exchange's; changes nothing.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn server_time(&mut self) -> Result<TimeCheck, Fault> {
+        let before = self.clock.exchange_time();
+        let body = self.ask(&TIME, Query::new())?;
+        let after = self.clock.exchange_time();
+        let exchange = parse::<wire::TimeAnswer<'_>>(&TIME, &body)?.time().map_err(|error| TIME.unreadable(error))?;
+        let round_trip = after.since(before);
+        // The answer was written half a round trip ago.
+        let half = i64::try_from(round_trip.as_millis() / 2).unwrap_or(i64::MAX);
+        Ok(TimeCheck { exchange, round_trip, behind_ms: exchange.0.saturating_sub(before.0.saturating_add(half)) })
+    }
+
+    /// Rights, address binding and expiry of the key in use.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn key_info(&mut self) -> Result<KeyInfo, Fault> {
+        let body = self.ask(&KEY, Query::new())?;
+        Ok(parse::<wire::KeyAnswer<'_>>(&KEY, &body)?.key_info())
+    }
+
+    /// Asks for money that is not real; only the demo environment has this, once a minute, up to 100000 USDT or
+    /// 15 BTC each.
+    ///
+    /// # Errors
+    /// [`Fault`]; other environments refuse.
+    pub fn demo_apply_money(&mut self, coin: &str, amount: Decimal) -> Result<(), Fault> {
+        self.act(&DEMO_MONEY, &wire::DemoMoneyRequest::new(coin, amount)).map(drop)
+    }
+
+    /// The transport, for whoever needs to look at it.
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    fn correct_clock(&mut self) -> Result<(), Fault> {
+        let check = self.server_time()?;
+        self.clock.correct(check.behind_ms);
+        Ok(())
+    }
+
+    /// A question: the body of an answer whose code is 0.
+    fn ask(&mut self, endpoint: &Endpoint, query: Query) -> Result<Vec<u8>, Fault> {
+        self.call(endpoint, query.finish())
+    }
+
+    /// An act: the body of an answer whose code is 0.
+    fn act(&mut self, endpoint: &Endpoint, request: &impl serde::Serialize) -> Result<Vec<u8>, Fault> {
+        let body = serde_json::to_string(request)
+            .map_err(|error| endpoint.fault(FaultKind::Refused, format!("cannot be written as JSON: {error}")))?;
+        self.call(endpoint, body)
+    }
+
+    fn call(&mut self, endpoint: &Endpoint, payload: String) -> Result<Vec<u8>, Fault> {
+        self.keep_limit(endpoint);
+        let refused = match self.attempt(endpoint, &payload) {
+            Err(fault) if fault.kind == FaultKind::ClockOff && endpoint.signed => fault,
+            other => return other,
+        };
+        if let Err(fault) = self.correct_clock() {
+            log::warn!("the clock could not be synchronised: {fault}");
+            return Err(refused);
+        }
+        self.attempt(endpoint, &payload)
+    }
+
+    /// Waits a little if the last answer of this class said that nothing is left until then.
+    fn keep_limit(&mut self, endpoint: &Endpoint) {
+        if let Some(until) = self.limits.remove(endpoint.path) {
+            let wait = until.since(self.clock.exchange_time()).min(PATIENCE);
+            if !wait.is_zero() {
+                log::debug!("{}: waiting {wait:?} for the rate limit", endpoint.name);
+                self.clock.sleep(wait);
+            }
+        }
+    }
+
+    fn attempt(&mut self, endpoint: &Endpoint, payload: &str) -> Result<Vec<u8>, Fault> {
+        let request = self.request(endpoint, payload)?;
+        let response = self.transport.send(&request).map_err(|error| match error {
+            TransportError::NotSent(_) => endpoint.fault(FaultKind::Unreachable, error.to_string()),
+            TransportError::Unknown(_) => endpoint.fault(FaultKind::Unknown, error.to_string()),
+        })?;
+        self.remember_limit(endpoint, &response);
+        self.judge(endpoint, &response)?;
+        Ok(response.body)
+    }
+
+    fn request(&self, endpoint: &Endpoint, payload: &str) -> Result<Request, Fault> {
+        let mut headers = Vec::with_capacity(5);
+        if endpoint.signed {
+            let credentials = self.credentials.as_ref().ok_or_else(|| {
+                endpoint.fault(FaultKind::KeyRefused, "an API key is needed for this and none is configured")
+            })?;
+            let timestamp = self.clock.exchange_time().0.to_string();
+            let signature = credentials.sign_request(&timestamp, RECV_WINDOW, payload);
+            headers.push(("X-BAPI-API-KEY", credentials.key().to_owned()));
+            headers.push(("X-BAPI-TIMESTAMP", timestamp));
+            headers.push(("X-BAPI-RECV-WINDOW", RECV_WINDOW.to_owned()));
+            headers.push(("X-BAPI-SIGN", signature));
+        }
+        let path = endpoint.path.to_owned();
+        Ok(match endpoint.method {
+            Method::Get => {
+                Request { method: Method::Get, path, query: payload.to_owned(), body: String::new(), headers }
+            }
+            Method::Post => {
+                headers.push(("Content-Type", "application/json".to_owned()));
+                Request { method: Method::Post, path, query: String::new(), body: payload.to_owned(), headers }
+            }
+        })
+    }
+
+    fn remember_limit(&mut self, endpoint: &Endpoint, response: &Response) {
+        if response.header("X-Bapi-Limit-Status").is_some_and(|left| left.trim() == "0")
+            && let Some(until) = self.reset_time(response)
+        {
+            self.limits.insert(endpoint.path, until);
+        }
+    }
+
+    /// The moment in the header, if it lies ahead and is believable.
+    fn reset_time(&self, response: &Response) -> Option<Timestamp> {
+        let now = self.clock.exchange_time();
+        let reset = Timestamp(response.header("X-Bapi-Limit-Reset-Timestamp")?.trim().parse().ok()?);
+        (reset > now && reset <= now.after(LONGEST_LIMIT)).then_some(reset)
+    }
+
+    /// Whether the exchange says that the call was done.
+    fn judge(&self, endpoint: &Endpoint, response: &Response) -> Result<(), Fault> {
+        let now = self.clock.exchange_time();
+        let until = self.reset_time(response).unwrap_or(now.after(RETRY));
+        let head = serde_json::from_slice::<wire::Head<'_>>(&response.body);
+        if let Ok(head) = &head {
+            if head.code == 0 && response.status == 200 {
+                return Ok(());
+            }
+            let kind = codes::kind_of_code(head.code, until);
+            // A code without a rule counts as a refusal only where HTTP does not say otherwise.
+            if head.code != 0 && (kind != FaultKind::Refused || response.status == 200) {
+                let message = shorten(head.message.as_str());
+                return Err(Fault { kind, endpoint: endpoint.name, code: Some(head.code), message });
+            }
+        }
+        let (kind, meaning) = codes::kind_of_status(response.status, endpoint.call_kind(), now, until);
+        let start = response.body.get(..200).unwrap_or(&response.body);
+        let start = shorten(&String::from_utf8_lossy(start));
+        let status = response.status;
+        Err(endpoint.fault(kind, format!("{meaning} (HTTP {status}, answer begins {start:?})")))
+    }
+}
+
+/// The result in the body of an answer whose code is 0.
+fn parse<'a, R: Deserialize<'a>>(endpoint: &Endpoint, body: &'a [u8]) -> Result<R, Fault> {
+    serde_json::from_slice::<wire::Answer<R>>(body)
+        .map(|answer| answer.result)
+        .map_err(|error| endpoint.unreadable(error))
+}
+
+/// Texts of the exchange go into logs: one line, not too long.
+fn shorten(text: &str) -> String {
+    text.trim().chars().take(160).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests;

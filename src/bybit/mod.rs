@@ -1,0 +1,41 @@
+//! Everything that speaks Bybit V5, on the client's side.
+//!
+//! Goes in: the calls of [`crate::engine::ports::Exchange`] and the bytes that Bybit answers or pushes. Comes out:
+//! the core's words (instrument, order report, execution) or a [`Fault`](crate::engine::ports::Fault) named after
+//! what its receiver should do. What can go wrong is listed per module; nothing from outside makes it panic.
+//!
+//! ```text
+//! environment   demo, testnet or mainnet: which hosts        clock       the exchange's time, kept by a monotonic clock
+//! address       one host, checked                            sign        key, secret and signatures
+//! codes         what a retCode or HTTP status asks for       wire        Bybit's field names, only here
+//! client        REST: the port `Exchange`                    transport   carries REST: keep-alive, one write a request
+//! stream        the private stream's thread                  public      the public stream's thread: quotes
+//! frame         private frames, parsed (pure)                link        a WebSocket that notices its own death
+//! dial          names, TCP and TLS with one deadline         tls         the one TLS connector and its roots
+//! ```
+
+pub mod address;
+pub mod client;
+pub mod clock;
+pub mod codes;
+mod dial;
+pub mod environment;
+pub mod frame;
+mod link;
+pub mod public;
+mod query;
+pub mod sign;
+pub mod stream;
+pub mod tls;
+pub mod transport;
+mod wire;
+
+pub use address::Address;
+pub use client::{Client, KeyInfo, TimeCheck};
+pub use clock::{AdjustableClock, ExchangeClock};
+pub use environment::{Environment, Hosts};
+pub use link::StreamTimings;
+pub use sign::Credentials;
+pub use stream::{PrivateStream, StreamHandle};
+pub use tls::{Tls, TlsRoots};
+pub use transport::{HttpTimings, HttpTransport};

@@ -1,0 +1,64 @@
+//! Where a bot that trades in real time waits: the channel of the stream's thread, with an eye on the `STOP` file.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+
+use crate::core::Timestamp;
+use crate::engine::ports::{Clock, Feed, Signal};
+use crate::state_directory::StateDirectory;
+
+/// The `STOP` file is looked for this often while nothing else happens.
+const STOP_FILE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A [`Feed`] over a channel and a state directory.
+pub struct LiveFeed<'a> {
+    signals: Receiver<Signal>,
+    clock: &'a dyn Clock,
+    directory: &'a StateDirectory,
+    look_due: Timestamp,
+    stop_seen: bool,
+}
+
+impl<'a> LiveFeed<'a> {
+    /// A feed of these signals. The channel's senders must live as long as the feed does.
+    pub fn new(signals: Receiver<Signal>, clock: &'a dyn Clock, directory: &'a StateDirectory) -> Self {
+        Self { signals, clock, directory, look_due: Timestamp::default(), stop_seen: false }
+    }
+
+    /// The wish of a `STOP` file that was not seen before.
+    fn look_for_stop(&mut self, now: Timestamp) -> Option<Signal> {
+        if self.stop_seen || now < self.look_due {
+            return None;
+        }
+        self.look_due = now.after(STOP_FILE_INTERVAL);
+        let wish = self.directory.stop_wish()?;
+        self.stop_seen = true;
+        Some(Signal::Stop(wish))
+    }
+}
+
+impl Feed for LiveFeed<'_> {
+    fn wait(&mut self, until: Timestamp) -> Option<Signal> {
+        loop {
+            // What has already come goes before the disk.
+            match self.signals.try_recv() {
+                Ok(signal) => return Some(signal),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            }
+            let now = self.clock.now();
+            if let Some(signal) = self.look_for_stop(now) {
+                return Some(signal);
+            }
+            if now >= until {
+                return None;
+            }
+            let next_look = if self.stop_seen { until } else { until.min(self.look_due) };
+            match self.signals.recv_timeout(next_look.since(now)) {
+                Ok(signal) => return Some(signal),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.clock.sleep(next_look.since(now)),
+            }
+        }
+    }
+}
