@@ -38,4 +38,5 @@ pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod narrator;
+pub mod simulation;
 pub mod state_directory;

@@ -1,0 +1,194 @@
+//! One instrument's market: where its price is, and which orders rest at which price.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::market::PricePoint;
+use super::order::Order;
+use super::settings::Listing;
+use crate::core::order::Side;
+use crate::core::{Decimal, Timestamp, money};
+
+/// One-minute bars that a book remembers: seven days.
+const BARS: usize = 7 * 24 * 60;
+const MINUTE: i64 = 60_000;
+
+/// Prices of one minute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// The minute's first moment.
+    pub start: Timestamp,
+    /// First price.
+    pub open: Decimal,
+    /// Highest price.
+    pub high: Decimal,
+    /// Lowest price.
+    pub low: Decimal,
+    /// Last price.
+    pub close: Decimal,
+    /// Base coin traded by this exchange's own accounts.
+    pub volume: Decimal,
+    /// Quote coin of that.
+    pub turnover: Decimal,
+}
+
+/// The market of one instrument.
+pub struct Book {
+    listing: Listing,
+    bid: Decimal,
+    liquidity: Option<Decimal>,
+    buys: BTreeMap<(Reverse<Decimal>, u64), u64>,
+    sells: BTreeMap<(Decimal, u64), u64>,
+    // The prices of the first of each map, so that a point that touches nothing costs two comparisons.
+    best_buy: Option<Decimal>,
+    best_sell: Option<Decimal>,
+    bars: VecDeque<Bar>,
+}
+
+impl Book {
+    pub(super) fn new(listing: Listing) -> Self {
+        let bid = listing.start_price;
+        Self {
+            listing,
+            bid,
+            liquidity: None,
+            buys: BTreeMap::new(),
+            sells: BTreeMap::new(),
+            best_buy: None,
+            best_sell: None,
+            bars: VecDeque::new(),
+        }
+    }
+
+    /// The instrument and how its market behaves.
+    pub fn listing(&self) -> &Listing {
+        &self.listing
+    }
+
+    /// To change filters or the trading status while the exchange runs.
+    pub fn listing_mut(&mut self) -> &mut Listing {
+        &mut self.listing
+    }
+
+    /// Best bid and last trade.
+    pub fn bid(&self) -> Decimal {
+        self.bid
+    }
+
+    /// Best ask.
+    pub fn ask(&self) -> Decimal {
+        self.bid + self.listing.instrument.tick_size * Decimal::from(self.listing.spread_ticks.max(1))
+    }
+
+    /// The base quantity that can still be traded before the next point, in whole steps; `None` is unlimited.
+    pub fn liquidity(&self) -> Option<Decimal> {
+        self.liquidity.map(|quantity| self.listing.instrument.quantity_down(quantity))
+    }
+
+    /// What an order of this side takes at, if it takes.
+    pub fn taking_price(&self, side: Side) -> Decimal {
+        match side {
+            Side::Buy => self.ask(),
+            Side::Sell => self.bid,
+        }
+    }
+
+    /// Whether a limit order of this price would take now.
+    pub fn crosses(&self, side: Side, price: Decimal) -> bool {
+        match side {
+            Side::Buy => price >= self.ask(),
+            Side::Sell => price <= self.bid,
+        }
+    }
+
+    /// The highest resting buy and the lowest resting sell. A price that is not below the one nor above the other
+    /// fills nothing.
+    pub fn resting_bounds(&self) -> (Option<Decimal>, Option<Decimal>) {
+        (self.best_buy, self.best_sell)
+    }
+
+    /// The bars it remembers, oldest first; the last one may still grow.
+    pub fn bars(&self) -> &VecDeque<Bar> {
+        &self.bars
+    }
+
+    pub(super) fn move_to(&mut self, point: &PricePoint, now: Timestamp) {
+        // A price between two ticks is nobody's bid.
+        let price = money::floor_to(point.price, self.listing.instrument.tick_size);
+        if price > Decimal::ZERO {
+            self.bid = price;
+        }
+        self.liquidity = point.liquidity;
+        self.draw_bar(now);
+    }
+
+    fn draw_bar(&mut self, now: Timestamp) {
+        let start = Timestamp(now.0 - now.0.rem_euclid(MINUTE));
+        let price = self.bid;
+        match self.bars.back_mut() {
+            Some(bar) if bar.start >= start => {
+                bar.high = bar.high.max(price);
+                bar.low = bar.low.min(price);
+                bar.close = price;
+            }
+            _ => {
+                self.bars.push_back(Bar {
+                    start,
+                    open: price,
+                    high: price,
+                    low: price,
+                    close: price,
+                    volume: Decimal::ZERO,
+                    turnover: Decimal::ZERO,
+                });
+                if self.bars.len() > BARS {
+                    self.bars.pop_front();
+                }
+            }
+        }
+    }
+
+    pub(super) fn traded(&mut self, quantity: Decimal, value: Decimal) {
+        if let Some(liquidity) = &mut self.liquidity {
+            *liquidity -= quantity;
+        }
+        if let Some(bar) = self.bars.back_mut() {
+            bar.volume += quantity;
+            bar.turnover += value;
+        }
+    }
+
+    /// The next order that the current price trades through.
+    pub(super) fn next_touched(&self) -> Option<u64> {
+        if self.best_buy.is_some_and(|price| self.bid < price) {
+            return self.buys.first_key_value().map(|(_, id)| *id);
+        }
+        if self.best_sell.is_some_and(|price| self.bid > price) {
+            return self.sells.first_key_value().map(|(_, id)| *id);
+        }
+        None
+    }
+
+    pub(super) fn rest(&mut self, order: &Order) {
+        let Some(price) = order.price() else { return };
+        match order.side {
+            Side::Buy => self.buys.insert((Reverse(price), order.rank), order.id),
+            Side::Sell => self.sells.insert((price, order.rank), order.id),
+        };
+        self.renew_bounds();
+    }
+
+    pub(super) fn remove(&mut self, order: &Order) {
+        let Some(price) = order.price() else { return };
+        match order.side {
+            Side::Buy => self.buys.remove(&(Reverse(price), order.rank)),
+            Side::Sell => self.sells.remove(&(price, order.rank)),
+        };
+        self.renew_bounds();
+    }
+
+    fn renew_bounds(&mut self) {
+        self.best_buy = self.buys.first_key_value().map(|((Reverse(price), _), _)| *price);
+        self.best_sell = self.sells.first_key_value().map(|((price, _), _)| *price);
+    }
+}

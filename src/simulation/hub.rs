@@ -1,0 +1,154 @@
+//! One lock around the exchange and the sessions that listen to it.
+//!
+//! Requests, moves of the market and stream messages come in from many threads; each is done whole under the
+//! lock, and what it causes is queued for its listeners before the lock is released. So every listener gets
+//! its messages in the order in which things happened, and nothing is queued before it is true.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::exchange::Exchange;
+use super::market::PricePoint;
+use super::stream::{self, Channel, Session};
+use crate::core::Timestamp;
+use crate::http::{Request, Response};
+
+/// Messages that may wait for one listener; one that falls further behind is dropped.
+const MOST_WAITING: usize = 100_000;
+
+/// What time it is for the exchange.
+pub type TimeSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The exchange with its listeners, to be shared between threads.
+pub struct Hub {
+    state: Mutex<State>,
+    time: TimeSource,
+}
+
+struct State {
+    exchange: Exchange,
+    listeners: BTreeMap<u64, Listener>,
+    next_listener: u64,
+    trading_frames: u64,
+}
+
+struct Listener {
+    session: Session,
+    messages: Sender<String>,
+}
+
+impl Hub {
+    /// Shares an exchange whose time `time` tells.
+    pub fn new(exchange: Exchange, time: TimeSource) -> Arc<Self> {
+        let state = State { exchange, listeners: BTreeMap::new(), next_listener: 1, trading_frames: 0 };
+        Arc::new(Self { state: Mutex::new(state), time })
+    }
+
+    /// Shares an exchange whose time is this machine's clock, as clients elsewhere need it.
+    pub fn on_wall_clock(exchange: Exchange) -> Arc<Self> {
+        Self::new(exchange, Arc::new(wall_clock))
+    }
+
+    /// The exchange's time.
+    pub fn now(&self) -> Timestamp {
+        (self.time)()
+    }
+
+    /// Answers a REST request.
+    pub fn handle(&self, request: &Request) -> Response {
+        let mut state = self.lock();
+        let response = state.exchange.handle(request, self.now());
+        state.deliver();
+        response
+    }
+
+    /// Moves a market. Returns how many messages about orders and executions this queued.
+    pub fn advance(&self, symbol: &str, point: &PricePoint) -> u64 {
+        let mut state = self.lock();
+        let before = state.trading_frames;
+        let now = self.now();
+        state.exchange.advance(symbol, point, now);
+        state.deliver();
+        state.tell_market(symbol, now);
+        state.trading_frames - before
+    }
+
+    /// How many messages about orders and executions were queued for listeners so far.
+    pub fn trading_frames(&self) -> u64 {
+        self.lock().trading_frames
+    }
+
+    /// Does something with the exchange itself; what it causes is delivered.
+    pub fn with<T>(&self, action: impl FnOnce(&mut Exchange, Timestamp) -> T) -> T {
+        let mut state = self.lock();
+        let result = action(&mut state.exchange, self.now());
+        state.deliver();
+        result
+    }
+
+    /// Opens a session on a stream: its number, and the messages that are to be sent to its client. The channel
+    /// disconnects when the session is closed or has fallen too far behind.
+    pub fn open(&self, channel: Channel) -> (u64, Receiver<String>) {
+        let mut state = self.lock();
+        let number = state.next_listener;
+        state.next_listener += 1;
+        let (messages, receiver) = unbounded();
+        let session = Session::new(channel, format!("sim-{number}"));
+        state.listeners.insert(number, Listener { session, messages });
+        (number, receiver)
+    }
+
+    /// Takes a text from a session's client. Returns whether the session is still open.
+    pub fn receive(&self, number: u64, text: &str) -> bool {
+        let mut state = self.lock();
+        let now = self.now();
+        let State { exchange, listeners, .. } = &mut *state;
+        let Some(listener) = listeners.get_mut(&number) else { return false };
+        for answer in listener.session.receive(text, exchange, now) {
+            // A client that has gone is noticed by its reader.
+            let _ = listener.messages.send(answer);
+        }
+        true
+    }
+
+    /// Ends a session.
+    pub fn close(&self, number: u64) {
+        self.lock().listeners.remove(&number);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn deliver(&mut self) {
+        for account in 0..self.exchange.accounts().len() {
+            for push in self.exchange.take_pushes(account) {
+                let trading = stream::is_trading(&push);
+                for listener in self.listeners.values().filter(|one| one.session.account() == Some(account)) {
+                    let Some(message) = listener.session.private_message(&push, &self.exchange) else { continue };
+                    self.trading_frames += u64::from(trading);
+                    let _ = listener.messages.send(message);
+                }
+            }
+        }
+        self.listeners.retain(|_, listener| listener.messages.len() < MOST_WAITING);
+    }
+
+    fn tell_market(&mut self, symbol: &str, now: Timestamp) {
+        for listener in self.listeners.values().filter(|one| one.session.channel() == Channel::Public) {
+            for message in listener.session.public_messages(symbol, &self.exchange, now) {
+                let _ = listener.messages.send(message);
+            }
+        }
+    }
+}
+
+/// This machine's clock.
+pub fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp(since.map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).unwrap_or(0))
+}

@@ -1,0 +1,322 @@
+//! A market out of recorded one-minute candles: a CSV file, plain or compressed with gzip.
+//!
+//! Columns are `timestamp,open,high,low,close,volume`: in this order without a header, in any order and under
+//! the usual names with one. Times are UTC: seconds, milliseconds, or ISO 8601. A byte order mark, CRLF, empty lines
+//! and gaps in time are accepted; anything doubtful is refused with its file, line and column.
+//!
+//! # From candles to points
+//!
+//! Which of high and low came first is unknown. Each candle becomes four points: the open at its first moment; 15 s
+//! later whichever of high and low is nearer to the open (the low if both are equally near); 30 s the other
+//! one; 45 s the close.
+//!
+//! The file is read as it is needed, never whole.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use flate2::read::MultiGzDecoder;
+
+pub use super::columns::Candle;
+use super::columns::{Complaint, Layout, is_header};
+use super::{Market, MarketError, PricePoint};
+use crate::core::Timestamp;
+
+/// Bytes of one line; no candle is longer.
+const LONGEST_LINE: u64 = 4096;
+/// Between the four points of a candle.
+const QUARTER: Duration = Duration::from_secs(15);
+
+/// A candle file being read.
+pub struct Candles {
+    file: String,
+    lines: Box<dyn BufRead + Send>,
+    line: u64,
+    layout: Option<Layout>,
+    last: Option<Timestamp>,
+    points: VecDeque<PricePoint>,
+}
+
+impl Candles {
+    /// Opens a file and reads its first candle.
+    ///
+    /// # Errors
+    /// [`MarketError`] when it cannot be opened, is empty, or begins with something wrong.
+    pub fn open(path: &Path) -> Result<Self, MarketError> {
+        let file = path.display().to_string();
+        let refused = |reason: String| MarketError { file: file.clone(), line: None, column: None, reason };
+        let unreadable = |error: io::Error| refused(format!("cannot be read: {error}"));
+        let mut raw = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
+        let zipped = raw.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
+        if !zipped && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz")) {
+            return Err(refused("is not a gzip file although its name ends in .gz".to_owned()));
+        }
+        let lines: Box<dyn BufRead + Send> =
+            if zipped { Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw))) } else { Box::new(raw) };
+        Self::read(file, lines)
+    }
+
+    /// Reads candles from anywhere; `file` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Candles::open`].
+    pub fn read(file: String, lines: Box<dyn BufRead + Send>) -> Result<Self, MarketError> {
+        let mut candles = Self { file, lines, line: 0, layout: None, last: None, points: VecDeque::new() };
+        match candles.next_candle()? {
+            Some(candle) => candles.points.extend(points(&candle)),
+            None => return Err(candles.whole("holds no candle".to_owned())),
+        }
+        Ok(candles)
+    }
+
+    /// The next candle that has not become points yet; `None` at the end of the file.
+    ///
+    /// # Errors
+    /// [`MarketError`].
+    pub fn next_candle(&mut self) -> Result<Option<Candle>, MarketError> {
+        while let Some(line) = self.next_line()? {
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
+            let layout = match self.layout.take() {
+                Some(layout) => layout,
+                None if is_header(line) => {
+                    self.layout = Some(Layout::of_header(line).map_err(|complaint| self.here(complaint))?);
+                    continue;
+                }
+                None => Layout::default_order(),
+            };
+            let candle = layout.read(line).map_err(|complaint| self.here(complaint))?;
+            self.layout = Some(layout);
+            self.check_order(&candle)?;
+            return Ok(Some(candle));
+        }
+        Ok(None)
+    }
+
+    fn check_order(&mut self, candle: &Candle) -> Result<(), MarketError> {
+        let last = self.last.replace(candle.start);
+        let Some(last) = last else { return Ok(()) };
+        let start = candle.start;
+        let reason = if start == last {
+            format!("the minute {start} is there twice")
+        } else if start < last {
+            format!("{start} comes after {last}: the lines must be in order of time")
+        } else if start.since(last) < QUARTER * 4 {
+            format!("{start} is less than a minute after {last}: only candles of one minute or more are read")
+        } else {
+            return Ok(());
+        };
+        Err(self.here((Some("timestamp"), reason)))
+    }
+
+    fn next_line(&mut self) -> Result<Option<String>, MarketError> {
+        let mut bytes = Vec::new();
+        let read = (&mut self.lines).take(LONGEST_LINE).read_until(b'\n', &mut bytes);
+        self.line += 1;
+        match read {
+            Ok(0) => return Ok(None),
+            Ok(_) if bytes.len() as u64 == LONGEST_LINE && bytes.last() != Some(&b'\n') => {
+                return Err(self.here((None, "the line is too long for a candle".to_owned())));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(self.here((None, "the gzip file is cut off here".to_owned())));
+            }
+            Err(error) => return Err(self.here((None, format!("cannot be read: {error}")))),
+        }
+        let text =
+            String::from_utf8(bytes).map_err(|_| self.here((None, "the line is not text (UTF-8)".to_owned())))?;
+        let text = if self.line == 1 { text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text) } else { text };
+        Ok(Some(text))
+    }
+
+    fn here(&self, (column, reason): Complaint) -> MarketError {
+        MarketError { file: self.file.clone(), line: Some(self.line), column, reason }
+    }
+
+    fn whole(&self, reason: String) -> MarketError {
+        MarketError { file: self.file.clone(), line: None, column: None, reason }
+    }
+}
+
+impl Market for Candles {
+    fn next(&mut self) -> Result<Option<PricePoint>, MarketError> {
+        if self.points.is_empty()
+            && let Some(candle) = self.next_candle()?
+        {
+            self.points.extend(points(&candle));
+        }
+        Ok(self.points.pop_front())
+    }
+}
+
+/// The four points of a candle; see the module's documentation.
+pub fn points(candle: &Candle) -> [PricePoint; 4] {
+    let high_first = candle.high - candle.open < candle.open - candle.low;
+    let (second, third) = if high_first { (candle.high, candle.low) } else { (candle.low, candle.high) };
+    let at = |quarters: u32| candle.start.after(QUARTER * quarters);
+    [
+        PricePoint::new(at(0), candle.open),
+        PricePoint::new(at(1), second),
+        PricePoint::new(at(2), third),
+        PricePoint::new(at(3), candle.close),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Decimal;
+    use std::io::{Cursor, Write};
+
+    const HEADER: &str = "timestamp,open,high,low,close,volume\n";
+    const LINE: &str = "1640995200,100,110,99,104,5\n";
+
+    fn read(text: &[u8]) -> Result<Vec<PricePoint>, MarketError> {
+        let mut candles = Candles::read("c.csv".to_owned(), Box::new(Cursor::new(text.to_vec())))?;
+        let mut points = Vec::new();
+        while let Some(point) = candles.next()? {
+            points.push(point);
+        }
+        Ok(points)
+    }
+
+    fn message(text: &str) -> String {
+        read(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    fn shown(points: &[PricePoint]) -> Vec<(i64, String)> {
+        points.iter().map(|point| (point.time.0 / 1000 - 1_640_995_200, point.price.to_string())).collect()
+    }
+
+    #[test]
+    fn a_candle_is_four_points_with_the_nearer_extreme_first() {
+        let row = |rows: &[(i64, &str)]| rows.iter().map(|(at, price)| (*at, (*price).to_owned())).collect::<Vec<_>>();
+        let low_first = read(LINE.as_bytes()).unwrap();
+        assert_eq!(shown(&low_first), row(&[(0, "100"), (15, "99"), (30, "110"), (45, "104")]));
+        let high_first = read(b"1640995200,108,110,99,104,5").unwrap();
+        assert_eq!(shown(&high_first), row(&[(0, "108"), (15, "110"), (30, "99"), (45, "104")]));
+        let tie = read(b"1640995200,100,101,99,100,5").unwrap();
+        assert_eq!(shown(&tie), row(&[(0, "100"), (15, "99"), (30, "101"), (45, "100")]));
+    }
+
+    #[test]
+    fn marks_line_ends_gaps_and_empty_lines_are_accepted() {
+        let text = format!("\u{feff}{HEADER}\r\n{LINE}\n1640999940,104,104,104,104\r\n\n").replace('\n', "\r\n");
+        let points = read(text.as_bytes()).unwrap();
+        assert_eq!(points.len(), 8);
+        assert_eq!(points[4], PricePoint::new(Timestamp(1_640_999_940_000), Decimal::from(104)));
+    }
+
+    #[test]
+    fn each_error_names_line_and_column_and_what_is_allowed() {
+        let price = |text: &str| format!("{text:?} is not a price: allowed are plain decimal numbers above zero");
+        let cases = [
+            ("1640995200,abc,1,1,1,1", format!("c.csv, line 1, column open: {}", price("abc"))),
+            ("1640995200,1,NaN,1,1,1", format!("c.csv, line 1, column high: {}", price("NaN"))),
+            ("1640995200,1,1,-1,1,1", format!("c.csv, line 1, column low: {}", price("-1"))),
+            ("1640995200,1,1,1,0,1", format!("c.csv, line 1, column close: {}", price("0"))),
+            (
+                "1640995200,1,1,1,1,-5",
+                "c.csv, line 1, column volume: \"-5\" is not a volume: allowed are numbers from zero".to_owned(),
+            ),
+            ("1640995200,1,1", "c.csv, line 1, column low: the field is missing".to_owned()),
+            ("1640995200,5,4,6,5,1", "c.csv, line 1, column high: 4 is below the low of 6".to_owned()),
+            (
+                "1640995200,9,8,6,7,1",
+                "c.csv, line 1, column open: 9 is not between the low of 6 and the high of 8".to_owned(),
+            ),
+            (
+                "1640995200,7,8,6,5,1",
+                "c.csv, line 1, column close: 5 is not between the low of 6 and the high of 8".to_owned(),
+            ),
+            (
+                "today,1,1,1,1,1",
+                "c.csv, line 1, column timestamp: the header lacks this column; needed are timestamp, open, high, low, close"
+                    .to_owned(),
+            ),
+            ("", "c.csv: holds no candle".to_owned()),
+            (HEADER, "c.csv: holds no candle".to_owned()),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(message(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn doubled_and_unsorted_minutes_are_refused() {
+        let doubled = format!("{HEADER}{LINE}{LINE}");
+        assert_eq!(
+            message(&doubled),
+            "c.csv, line 3, column timestamp: the minute 2022-01-01T00:00:00.000Z is there twice"
+        );
+        let unsorted = format!("{LINE}1640995140,1,1,1,1,1");
+        assert_eq!(
+            message(&unsorted),
+            "c.csv, line 2, column timestamp: 2021-12-31T23:59:00.000Z comes after 2022-01-01T00:00:00.000Z: the lines \
+             must be in order of time"
+        );
+        assert!(message(&format!("{LINE}1640995230,1,1,1,1,1")).contains("less than a minute"));
+    }
+
+    #[test]
+    fn what_is_no_text_or_no_line_is_refused() {
+        assert_eq!(read(b"\xff\xfe\n").unwrap_err().to_string(), "c.csv, line 1: the line is not text (UTF-8)");
+        assert_eq!(message(&"1".repeat(5000)), "c.csv, line 1: the line is too long for a candle");
+    }
+
+    /// A file of its own for a test, removed at the end.
+    struct Temporary(std::path::PathBuf);
+
+    impl Temporary {
+        fn new(name: &str, bytes: &[u8]) -> Self {
+            let path = std::env::temp_dir().join(format!("recompra-candles-{}-{name}", std::process::id()));
+            std::fs::write(&path, bytes).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Temporary {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    fn zipped(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn gzip_is_recognised_by_its_content() {
+        let file = Temporary::new("whole.csv", &zipped(&format!("{HEADER}{LINE}")));
+        assert_eq!(Candles::open(&file.0).unwrap().next().unwrap().unwrap().price, Decimal::from(100));
+        let file = Temporary::new("plain.csv.gz", LINE.as_bytes());
+        let error = Candles::open(&file.0).err().unwrap().to_string();
+        assert!(error.ends_with("plain.csv.gz: is not a gzip file although its name ends in .gz"), "{error}");
+        let missing = Candles::open(Path::new("/nowhere/candles.csv")).err().unwrap().to_string();
+        assert!(missing.starts_with("/nowhere/candles.csv: cannot be read: "), "{missing}");
+    }
+
+    #[test]
+    fn a_cut_off_gzip_file_is_an_error_at_its_end_and_not_a_shorter_market() {
+        let lines: String = (0..2000).map(|i| format!("{},1,1,1,1,{i}\n", 1_640_995_200 + i * 60)).collect();
+        let whole = zipped(&lines);
+        let file = Temporary::new("cut.csv.gz", &whole[..whole.len() / 2]);
+        let mut candles = Candles::open(&file.0).unwrap();
+        let error = loop {
+            match candles.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the market ended as if it were whole"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.ends_with(": the gzip file is cut off here") && error.contains(", line "), "{error}");
+    }
+}
