@@ -1,3 +1,58 @@
-//! The program: reads the command line and wires the parts together.
+//! The program: reads the command line and hands over to the command.
 
-fn main() {}
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use recompra::command_line::{self, Answer, Command, CommandLine};
+use recompra::commands::{exchange, inquiry, paper, trade};
+use recompra::exit::{Exit, Failure};
+use recompra::logging;
+
+fn main() -> ExitCode {
+    exit_on_panic();
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let CommandLine { verbosity, command } = match command_line::parse(&words) {
+        Ok(parsed) => parsed,
+        Err(answer) => {
+            // Nobody is left to tell of a closed output.
+            let _ = match &answer {
+                Answer::Information(text) => std::io::stdout().write_all(text.as_bytes()),
+                Answer::Mistake(text) => std::io::stderr().write_all(text.as_bytes()),
+            };
+            return answer.exit().into();
+        }
+    };
+    let silent = matches!(&command, Command::Run(run) if run.cron);
+    logging::start(logging::level(if silent { verbosity - 1 } else { verbosity }));
+    match obey(command) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "{failure}");
+            failure.code.into()
+        }
+    }
+}
+
+fn obey(command: Command) -> Result<Exit, Failure> {
+    let variables = |name: &str| std::env::var_os(name);
+    match command {
+        Command::Paper(options) => paper::paper(&options)?,
+        Command::Exchange(options) => exchange::exchange(&options)?,
+        Command::Run(options) => trade::run(&options, &variables)?,
+        Command::Stop(options) => trade::stop(&options, &variables)?,
+        Command::Plan(options) => inquiry::plan(&options, &variables)?,
+        Command::Status(options) => inquiry::status(&options, &variables)?,
+        Command::Doctor(options) => return inquiry::doctor(&options, &variables),
+    }
+    Ok(Exit::Finished)
+}
+
+/// A panic is a bug: it is told, and the exit code says so to a supervisor.
+fn exit_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::exit(i32::from(Exit::Bug as u8));
+    }));
+}

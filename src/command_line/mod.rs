@@ -63,6 +63,8 @@ pub struct MarketOptions {
     pub speed: Option<u32>,
     /// Decides the random walk; `None` leaves it to the command.
     pub seed: Option<u64>,
+    /// Where the live market is read from; `None` is Bybit.
+    pub public_stream: Option<String>,
 }
 
 /// `recompra paper`.
@@ -270,7 +272,7 @@ mod tests {
     #[test]
     fn every_command_needs_no_option() {
         let config = PathBuf::from("recompra.toml");
-        let market = MarketOptions { market: Market::Random, speed: None, seed: None };
+        let market = MarketOptions { market: Market::Random, speed: None, seed: None, public_stream: None };
         let rate = Decimal::new(1, 3);
         for (line, expected) in [
             ("paper", Command::Paper(Paper { cycles: None, market: market.clone(), config: None, json: false })),

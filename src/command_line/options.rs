@@ -35,7 +35,7 @@ pub(super) fn json(help: &'static str) -> impl Parser<bool> {
     long("json").help(help).switch()
 }
 
-/// `--market`, `--speed`, `--seed`: the market of the simulated exchange.
+/// `--market`, `--speed`, `--seed`, `--public-stream`: the market of the simulated exchange.
 pub(super) fn market() -> impl Parser<MarketOptions> {
     let market = long("market")
         .help("random: a random walk; live: Bybit's public prices, no key needed; FILE: candles as CSV, also .gz")
@@ -55,9 +55,18 @@ pub(super) fn market() -> impl Parser<MarketOptions> {
         .optional();
     let seed =
         long("seed").help("Decides the random walk: the same seed, the same prices").argument::<u64>("N").optional();
-    construct!(MarketOptions { market, speed, seed }).parse(|options: MarketOptions| match options.speed {
-        Some(speed) if speed != 1 && options.market == Market::Live => Err("the live market runs at speed 1"),
-        _ => Ok(options),
+    let public_stream = long("public-stream")
+        .help("Take the live market from this stream instead of Bybit's, for example a regional one")
+        .argument::<String>("URL")
+        .optional();
+    construct!(MarketOptions { market, speed, seed, public_stream }).parse(|options: MarketOptions| {
+        match options.speed {
+            Some(speed) if speed != 1 && options.market == Market::Live => Err("the live market runs at speed 1"),
+            _ if options.public_stream.is_some() && options.market != Market::Live => {
+                Err("--public-stream goes with --market live")
+            }
+            _ => Ok(options),
+        }
     })
 }
 

@@ -11,19 +11,19 @@ use crate::state_directory::StateDirectory;
 /// The `STOP` file is looked for this often while nothing else happens.
 const STOP_FILE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A [`Feed`] over a channel and a state directory.
+/// A [`Feed`] over a channel, and a state directory if there is one.
 pub struct LiveFeed<'a> {
     signals: Receiver<Signal>,
     clock: &'a dyn Clock,
-    directory: &'a StateDirectory,
+    directory: Option<&'a StateDirectory>,
     look_due: Timestamp,
     stop_seen: bool,
 }
 
 impl<'a> LiveFeed<'a> {
     /// A feed of these signals. The channel's senders must live as long as the feed does.
-    pub fn new(signals: Receiver<Signal>, clock: &'a dyn Clock, directory: &'a StateDirectory) -> Self {
-        Self { signals, clock, directory, look_due: Timestamp::default(), stop_seen: false }
+    pub fn new(signals: Receiver<Signal>, clock: &'a dyn Clock, directory: Option<&'a StateDirectory>) -> Self {
+        Self { signals, clock, directory, look_due: Timestamp::default(), stop_seen: directory.is_none() }
     }
 
     /// The wish of a `STOP` file that was not seen before.
@@ -32,7 +32,7 @@ impl<'a> LiveFeed<'a> {
             return None;
         }
         self.look_due = now.after(STOP_FILE_INTERVAL);
-        let wish = self.directory.stop_wish()?;
+        let wish = self.directory?.stop_wish()?;
         self.stop_seen = true;
         Some(Signal::Stop(wish))
     }

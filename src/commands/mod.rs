@@ -5,8 +5,11 @@
 
 pub mod connection;
 pub mod doctor;
+pub mod exchange;
 pub mod inquiry;
 pub mod live_feed;
+pub mod market;
+pub mod paper;
 pub mod plan;
 pub mod status;
 pub mod trade;

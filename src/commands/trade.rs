@@ -132,7 +132,7 @@ fn trade(
     connection.check_key()?;
     let stream = connection.stream(signals)?;
     let clock = connection.clock.clone();
-    let mut feed = LiveFeed::new(received, &clock, directory);
+    let mut feed = LiveFeed::new(received, &clock, Some(directory));
     let mut narrator = Narrator::new(std::io::stdout(), form);
     let world = World {
         exchange: &mut connection.client,

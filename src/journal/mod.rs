@@ -21,9 +21,11 @@
 //! fails the append, which leaves the file as it was: nothing is sent that was not written.
 
 mod file;
+mod forgetful;
 mod line;
 mod storage;
 
 pub use file::{Damage, JournalFile, Recovery};
+pub use forgetful::Forgetful;
 pub use line::FORMAT;
 pub use storage::{FileStorage, Storage};

@@ -1,0 +1,106 @@
+//! The market of the simulated exchange, as the command line asks for it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded, unbounded};
+
+use super::plan::assumed_instrument;
+use crate::bybit::public::{MarketSignal, PublicStream};
+use crate::bybit::{Environment, Hosts, StreamHandle, StreamTimings, Tls};
+use crate::core::{Decimal, Timestamp};
+use crate::exit::{Exit, Failure};
+use crate::simulation::market::random_walk::Liveliness;
+use crate::simulation::market::{Candles, Market, PricePoint, RandomWalk};
+use crate::simulation::settings::Listing;
+
+/// When the random walk begins: 2026-01-01 00:00 UTC.
+const WALK_BEGINS: Timestamp = Timestamp(1_767_225_600_000);
+/// How long the live market may take to show its first price.
+const FIRST_QUOTE: Duration = Duration::from_secs(20);
+
+/// How the exchange lists a symbol: `BTCUSDT` and `ETHUSDT` as Bybit does, others with filters that fit most.
+pub fn listing(symbol: &str) -> Listing {
+    let known =
+        [Listing::btcusdt(), Listing::ethusdt()].into_iter().find(|listing| listing.instrument.symbol == symbol);
+    known.unwrap_or_else(|| Listing {
+        instrument: assumed_instrument(symbol),
+        start_price: Decimal::ONE_HUNDRED,
+        ..Listing::btcusdt()
+    })
+}
+
+/// The walk of a seed.
+pub fn random(seed: u64, listing: &Listing) -> Box<dyn Market + Send> {
+    let (price, tick) = (listing.start_price, listing.instrument.tick_size);
+    Box::new(RandomWalk::new(seed, WALK_BEGINS, price, tick, Liveliness::default()))
+}
+
+/// The candles of a file.
+///
+/// # Errors
+/// [`Failure`] that names file, line and column.
+pub fn candles(path: &Path) -> Result<Box<dyn Market + Send>, Failure> {
+    let candles = Candles::open(path).map_err(|error| Failure::new(Exit::Configuration, error))?;
+    Ok(Box::new(candles))
+}
+
+/// The live market: the thread that reads it, its first price, and the channel of all that follow.
+pub struct Live {
+    /// The thread that reads the stream.
+    pub stream: StreamHandle,
+    /// The first price.
+    pub first: PricePoint,
+    /// The prices after it.
+    pub points: Receiver<PricePoint>,
+}
+
+/// Follows Bybit's public prices, or those of another host, once the first has come.
+///
+/// # Errors
+/// [`Failure`] when the address is wrong or no price comes.
+pub fn live(symbol: &str, public_stream: Option<&str>, tls: &Tls) -> Result<Live, Failure> {
+    let hosts = Hosts::new(Environment::Mainnet, None, None, public_stream)
+        .map_err(|error| Failure::new(Exit::CommandLine, error))?;
+    let address = hosts.public_stream_url;
+    let wanted = PublicStream {
+        address: address.clone(),
+        tls: tls.clone(),
+        symbol: symbol.to_owned(),
+        timings: StreamTimings::default(),
+    };
+    let (signals, received) = unbounded();
+    let bug = |error: std::io::Error| Failure::new(Exit::Bug, format!("no thread for the market: {error}"));
+    let stream = wanted.spawn(signals).map_err(bug)?;
+    let (sender, points) = unbounded();
+    let (first_sender, first_receiver) = bounded(1);
+    let forward = move || {
+        let mut first = Some(first_sender);
+        for signal in received {
+            match signal {
+                MarketSignal::Up => log::info!("live market up"),
+                MarketSignal::Down(reason) => log::warn!("live market down: {reason}"),
+                MarketSignal::Quote(quote) => {
+                    let point = PricePoint::new(quote.time, quote.last);
+                    let gone = match first.take() {
+                        Some(first) => first.send(point).is_err(),
+                        None => sender.send(point).is_err(),
+                    };
+                    if gone {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().name("market-points".to_owned()).spawn(forward).map_err(bug)?;
+    match first_receiver.recv_timeout(FIRST_QUOTE) {
+        Ok(first) => Ok(Live { stream, first, points }),
+        Err(_) => {
+            stream.stop();
+            let seconds = FIRST_QUOTE.as_secs();
+            let message = format!("{address}: no price of {symbol} within {seconds} s: check symbol and network");
+            Err(Failure::new(Exit::Unreachable, message))
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `recompra paper`: the whole bot against the exchange inside the binary, over loopback HTTP and WebSocket, with money
+//! that is not real. It needs no file, no key and no network, except for the live market.
+//!
+//! On a random walk or recorded candles, bot and exchange share one virtual clock and move in lockstep: one seed gives
+//! one result, at any speed. On the live market both follow the wall clock.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use serde_json::json;
+
+use super::live_feed::LiveFeed;
+use super::market;
+use super::trade::{exit_of, load, on_signals};
+use crate::bybit::{
+    AdjustableClock, Client, Credentials, Environment, ExchangeClock, Hosts, HttpTimings, HttpTransport, PrivateStream,
+    StreamTimings, Tls,
+};
+use crate::command_line;
+use crate::config::{self, Config};
+use crate::core::ladder;
+use crate::core::ledger::Ledger;
+use crate::core::money::text;
+use crate::core::strategy::Goal;
+use crate::core::{Decimal, Timestamp};
+use crate::engine::ports::{Clock, Feed, Signal, StopWish};
+use crate::engine::{Assignment, Engine, RECONCILE_INTERVAL, World};
+use crate::exit::{Exit, Failure};
+use crate::journal::Forgetful;
+use crate::narrator::{Form, Narrator, signed};
+use crate::simulation::driver::{Driver, Pace, Source};
+use crate::simulation::lockstep::Lockstep;
+use crate::simulation::server::{Server, ServerOptions};
+use crate::simulation::settings::{AccountSettings, DEFAULT_KEY, DEFAULT_SECRET};
+use crate::simulation::{Exchange, Hub, Settings};
+
+/// Market seconds that pass in one second, if nobody says otherwise.
+const SPEED: u32 = 60;
+/// The random walk's seed, if nobody says otherwise.
+const SEED: u64 = 1;
+/// The account's quote coin; more if the ladder needs more.
+const QUOTE_BALANCE: Decimal = Decimal::from_parts(10_000, 0, 0, false, 0);
+/// In lockstep no message is ever lost, so looking for lost ones this often in market time is enough.
+const LOCKSTEP_RECONCILE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// `recompra paper`.
+///
+/// # Errors
+/// [`Failure`] when the configuration or the market is wrong.
+pub fn paper(options: &command_line::Paper) -> Result<(), Failure> {
+    let mut config = match &options.config {
+        Some(path) => load(path)?,
+        None => config::parse(config::EXAMPLE, Path::new("the built-in example"))
+            .map_err(|error| Failure::new(Exit::Bug, error))?,
+    };
+    if let Some(cycles) = options.cycles {
+        config.parameters.max_cycles = cycles;
+    }
+    let wishes = &options.market;
+    let pace = Pace::of_speed(wishes.speed.unwrap_or(SPEED));
+    let listing = market::listing(&config.parameters.symbol);
+    match &wishes.market {
+        command_line::Market::Random => {
+            in_lockstep(&config, options, market::random(wishes.seed.unwrap_or(SEED), &listing), pace)
+        }
+        command_line::Market::File(path) => in_lockstep(&config, options, market::candles(path)?, pace),
+        command_line::Market::Live => live(&config, options),
+    }
+}
+
+fn exchange_for(config: &Config, start_price: Option<Decimal>) -> Exchange {
+    let mut listing = market::listing(&config.parameters.symbol);
+    listing.start_price = start_price.unwrap_or(listing.start_price);
+    let cost = ladder::cost(&config.parameters).unwrap_or(config.parameters.max_capital);
+    let balance = QUOTE_BALANCE.max(cost + cost);
+    let account = AccountSettings::new(DEFAULT_KEY, DEFAULT_SECRET, &listing.instrument.quote_coin, balance);
+    Exchange::new(Settings { listings: vec![listing], accounts: vec![account], ..Settings::default() })
+}
+
+/// The lockstep's virtual clock, which is the exchange's own: there is nothing to correct.
+#[derive(Clone)]
+struct VirtualClock(Lockstep);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.0.sleep(duration);
+    }
+}
+
+impl AdjustableClock for VirtualClock {
+    fn exchange_time(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn correct(&self, _milliseconds: i64) {}
+}
+
+fn in_lockstep(
+    config: &Config,
+    options: &command_line::Paper,
+    market: Box<dyn crate::simulation::market::Market + Send>,
+    pace: Pace,
+) -> Result<(), Failure> {
+    let wrong = |error| Failure::new(Exit::Configuration, error);
+    let symbol = &config.parameters.symbol;
+    let lockstep = Lockstep::new(exchange_for(config, None), symbol, market, pace).map_err(wrong)?;
+    let clock = VirtualClock(lockstep.clone());
+    let (signals, received) = unbounded();
+    let feed = lockstep.feed(received);
+    on_signals(signals.clone(), StopWish::Leave, Arc::new(AtomicBool::new(false)))?;
+    trade(config, options, &lockstep.hub(), &clock, feed, signals, LOCKSTEP_RECONCILE_INTERVAL)?;
+    lockstep.market_error().map_or(Ok(()), |error| Err(wrong(error)))
+}
+
+fn live(config: &Config, options: &command_line::Paper) -> Result<(), Failure> {
+    let tls = Tls::build(config.ca_file.as_deref()).map_err(|error| Failure::new(Exit::Configuration, error))?;
+    let public_stream = options.market.public_stream.as_deref().or(config.public_stream_url.as_deref());
+    let symbol = &config.parameters.symbol;
+    let market = market::live(symbol, public_stream, &tls)?;
+    let hub = Hub::on_wall_clock(exchange_for(config, Some(market.first.price)));
+    let bug = |error: std::io::Error| Failure::new(Exit::Bug, format!("no thread for the market: {error}"));
+    let mut driver = Driver::start(Arc::clone(&hub), symbol.clone(), Source::Live(market.points)).map_err(bug)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clock = ExchangeClock::new(Arc::clone(&stop));
+    let (signals, received): (Sender<Signal>, Receiver<Signal>) = unbounded();
+    on_signals(signals.clone(), StopWish::Leave, stop)?;
+    let feed = LiveFeed::new(received, &clock, None);
+    let result = trade(config, options, &hub, &clock, feed, signals, RECONCILE_INTERVAL);
+    driver.stop();
+    market.stream.stop();
+    result
+}
+
+/// Serves the exchange on loopback and lets the bot trade on it through real sockets.
+fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
+    config: &Config,
+    options: &command_line::Paper,
+    hub: &Arc<Hub>,
+    clock: &C,
+    mut feed: impl Feed,
+    signals: Sender<Signal>,
+    reconcile_interval: Duration,
+) -> Result<(), Failure> {
+    let bug = |error: String| Failure::new(Exit::Bug, error);
+    let server = Server::start("127.0.0.1:0", Arc::clone(hub), ServerOptions::default())
+        .map_err(|error| bug(format!("the exchange cannot listen on loopback: {error}")))?;
+    let (rest, stream) = (format!("http://{}", server.address()), format!("ws://{}/v5/private", server.address()));
+    let hosts =
+        Hosts::new(Environment::Demo, Some(&rest), Some(&stream), None).map_err(|error| bug(error.to_string()))?;
+    // Loopback is plain: this connector is never used, and needs no roots.
+    let tls = Tls::build(None).map_err(|error| bug(error.to_string()))?;
+    let credentials = Credentials::new(DEFAULT_KEY, DEFAULT_SECRET).map_err(bug)?;
+    let symbol = &config.parameters.symbol;
+    let transport = HttpTransport::new(&hosts.rest_url, &tls, HttpTimings::default());
+    let mut client = Client::new(transport, clock.clone(), symbol, Some(credentials.clone()));
+    let stream = PrivateStream {
+        address: hosts.stream_url,
+        tls,
+        credentials,
+        clock: Arc::new(clock.clone()),
+        symbol: symbol.clone(),
+        timings: StreamTimings::default(),
+    };
+    let stream =
+        stream.spawn(signals).map_err(|error| bug(format!("the stream's thread cannot be started: {error}")))?;
+    let form = if options.json { Form::Json } else { Form::Text };
+    let mut narrator = Narrator::new(std::io::stdout(), form);
+    let mut journal = Forgetful;
+    let world = World { exchange: &mut client, feed: &mut feed, clock, journal: &mut journal, observer: &mut narrator };
+    let assignment = Assignment {
+        bot: config.bot.clone(),
+        environment: "paper".to_owned(),
+        parameters: config.parameters.clone(),
+        goal: Goal::Trade,
+        reconcile_interval,
+    };
+    let began = clock.now();
+    let mut engine = Engine::new(world, assignment, Ledger::default());
+    let outcome = engine.run();
+    tell_result(engine.ledger(), clock.now().since(began), options.json);
+    stream.join();
+    outcome.map(drop).map_err(exit_of)
+}
+
+fn tell_result(ledger: &Ledger, duration: Duration, as_json: bool) {
+    let totals = &ledger.totals;
+    let held = ledger.cycle.as_ref().map_or_else(|| ledger.carry.clone(), crate::core::ledger::Cycle::held);
+    let fees = || totals.fees.iter().map(|(coin, fee)| (coin.clone(), text(*fee)));
+    if as_json {
+        let fees: serde_json::Map<_, _> = fees().map(|(coin, fee)| (coin, fee.into())).collect();
+        println!(
+            "{}",
+            json!({
+                "type": "result",
+                "cycles": totals.cycles,
+                "profit": text(totals.profit),
+                "executions": totals.executions,
+                "fees": fees,
+                "held": { "quantity": text(held.quantity), "cost": text(held.cost) },
+                "market_seconds": duration.as_secs(),
+            })
+        );
+        return;
+    }
+    let (base, quote) = ledger
+        .instrument
+        .as_ref()
+        .map_or(("", ""), |instrument| (instrument.base_coin.as_str(), instrument.quote_coin.as_str()));
+    let fees: Vec<String> = fees().map(|(coin, fee)| format!("{fee} {coin}")).collect();
+    println!(
+        "\n{} cycles in {} of market time: {} {quote} after fees, {} executions, fees {}",
+        totals.cycles,
+        humantime::format_duration(Duration::from_secs(duration.as_secs())),
+        signed(totals.profit),
+        totals.executions,
+        if fees.is_empty() { "none".to_owned() } else { fees.join(" and ") }
+    );
+    println!("held now: {} {base}, which cost {} {quote}", text(held.quantity), text(held.cost));
+}
