@@ -69,8 +69,8 @@ fn authority(folder: &Path, name: &str) -> TlsAcceptor {
 }
 
 /// A server that runs `each` for every connection whose handshake succeeds; its port.
-fn server(acceptor: TlsAcceptor, each: impl Fn(TlsStream<TcpStream>) + Send + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+fn server(host: &str, acceptor: TlsAcceptor, each: impl Fn(TlsStream<TcpStream>) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind((host, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -83,7 +83,11 @@ fn server(acceptor: TlsAcceptor, each: impl Fn(TlsStream<TcpStream>) + Send + 's
 }
 
 fn rest_server(acceptor: TlsAcceptor) -> u16 {
-    server(acceptor, |mut stream| {
+    rest_server_on("127.0.0.1", acceptor)
+}
+
+fn rest_server_on(host: &str, acceptor: TlsAcceptor) -> u16 {
+    server(host, acceptor, |mut stream| {
         let mut buffer = [0; 4096];
         while stream.read(&mut buffer).is_ok_and(|amount| amount > 0) {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"retCode\":0}").unwrap();
@@ -92,7 +96,7 @@ fn rest_server(acceptor: TlsAcceptor) -> u16 {
 }
 
 fn stream_server(acceptor: TlsAcceptor) -> u16 {
-    server(acceptor, |stream| {
+    server("127.0.0.1", acceptor, |stream| {
         let mut peer = tungstenite::accept(stream).unwrap();
         while let Ok(Message::Text(text)) = peer.read() {
             let op = if text.contains("auth") { "auth" } else { "subscribe" };
@@ -180,7 +184,8 @@ fn a_certificate_for_another_name_is_refused() {
     let folder = Folder::new();
     let acceptor = authority(&folder.0, "ours");
     let pinned = Tls::build(Some(&folder.0.join("ours.pem"))).unwrap();
-    let port = rest_server(acceptor);
     // The certificate names 127.0.0.1 and localhost; this is the same machine under a third name.
-    assert!(matches!(rest("127.0.0.2", port, &pinned, 1), Err(TransportError::NotSent(_))));
+    let port = rest_server_on("127.0.0.2", acceptor);
+    let refused = rest("127.0.0.2", port, &pinned, 1).unwrap_err();
+    assert!(matches!(&refused, TransportError::NotSent(reason) if reason.contains("TLS refused")), "{refused}");
 }

@@ -12,7 +12,7 @@ use crate::core::Timestamp;
 use crate::engine::ports::Clock;
 
 /// The longest a stop waits for a sleeper to notice it.
-const SLICE: Duration = Duration::from_millis(20);
+const SLICE: Duration = Duration::from_millis(50);
 
 /// A clock that takes corrections from the exchange.
 pub trait AdjustableClock: Clock {
