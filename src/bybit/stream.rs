@@ -125,7 +125,7 @@ impl PrivateStream {
                 Ok(Frame::Rows { events, unreadable }) => pass_on(listener, events, &unreadable)?,
                 Ok(Frame::Pong | Frame::Answer(Answer { refusal: None, .. }) | Frame::Other) => {}
                 Ok(Frame::Answer(Answer { op, refusal: Some(refusal) })) => {
-                    return Err(Trouble::Lost(format!("{op} refused: {refusal}")).into());
+                    return Err(self.refused(&op, &refusal));
                 }
                 Err(error) => missed(listener, &error.to_string())?,
             }
@@ -151,7 +151,7 @@ impl PrivateStream {
             };
             match parse_frame(&text, &self.symbol) {
                 Ok(Frame::Answer(answer)) if answer.op == op || answer.op.is_empty() => {
-                    return answer.refusal.map_or(Ok(()), |refusal| Err(refused(op, &refusal)));
+                    return answer.refusal.map_or(Ok(()), |refusal| Err(self.refused(op, &refusal)));
                 }
                 Ok(Frame::Rows { events, unreadable }) => early.push((events, unreadable)),
                 Ok(_) => {}
@@ -159,11 +159,11 @@ impl PrivateStream {
             }
         }
     }
-}
 
-fn refused(op: &str, refusal: &Refusal) -> End {
-    let reason = format!("{op} refused: {refusal}");
-    if refusal.is_about_the_key() { End::KeyRefused(reason) } else { Trouble::Lost(reason).into() }
+    fn refused(&self, op: &str, refusal: &Refusal) -> End {
+        let reason = self.credentials.redact(&format!("{op} refused: {refusal}"));
+        if refusal.is_about_the_key() { End::KeyRefused(reason) } else { Trouble::Lost(reason).into() }
+    }
 }
 
 /// One push is one `Frame`; what could not be read of it makes the engine ask over REST.

@@ -282,15 +282,20 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
             let kind = codes::kind_of_code(head.code, until);
             // A code without a rule counts as a refusal only where HTTP does not say otherwise.
             if head.code != 0 && (kind != FaultKind::Refused || response.status == 200) {
-                let message = shorten(head.message.as_str());
+                let message = self.presentable(head.message.as_str());
                 return Err(Fault { kind, endpoint: endpoint.name, code: Some(head.code), message });
             }
         }
         let (kind, meaning) = codes::kind_of_status(response.status, endpoint.call_kind(), now, until);
-        let start = response.body.get(..200).unwrap_or(&response.body);
-        let start = shorten(&String::from_utf8_lossy(start));
+        let start = self.presentable(&String::from_utf8_lossy(response.body.get(..1_000).unwrap_or(&response.body)));
         let status = response.status;
         Err(endpoint.fault(kind, format!("{meaning} (HTTP {status}, answer begins {start:?})")))
+    }
+
+    /// What the exchange says, fit for a log: without the key, in one line, not too long.
+    fn presentable(&self, text: &str) -> String {
+        let text = self.credentials.as_ref().map_or_else(|| text.to_owned(), |credentials| credentials.redact(text));
+        text.trim().chars().take(160).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
     }
 }
 
@@ -299,11 +304,6 @@ fn parse<'a, R: Deserialize<'a>>(endpoint: &Endpoint, body: &'a [u8]) -> Result<
     serde_json::from_slice::<wire::Answer<R>>(body)
         .map(|answer| answer.result)
         .map_err(|error| endpoint.unreadable(error))
-}
-
-/// Texts of the exchange go into logs: one line, not too long.
-fn shorten(text: &str) -> String {
-    text.trim().chars().take(160).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 #[cfg(test)]

@@ -176,6 +176,14 @@ fn a_refusal_carries_code_and_words() {
 }
 
 #[test]
+fn the_key_is_in_no_fault_even_where_the_exchange_quotes_it() {
+    for body in [r#"{"retCode":10004,"retMsg":"error sign! origin_string[1KEY5000]"}"#, "<html>\nKEY</html>"] {
+        let fault = place(&mut client([answer(200, body)])).unwrap_err();
+        assert!(!format!("{fault} {fault:?}").contains("KEY"), "{fault}");
+    }
+}
+
+#[test]
 fn a_lost_answer_is_unknown_and_a_refused_connection_unreachable() {
     let lost = Err(TransportError::Unknown("reset".to_owned()));
     assert_eq!(place(&mut client([lost])).unwrap_err().kind, FaultKind::Unknown);
