@@ -37,7 +37,7 @@ fn quick() -> HttpTimings {
 }
 
 fn transport(address: &Address) -> HttpTransport {
-    HttpTransport::new(address, &Tls::build(None).unwrap(), quick())
+    HttpTransport::new(address, &Tls::none(), quick())
 }
 
 fn post() -> Request {
@@ -166,7 +166,7 @@ fn a_mute_server_is_unknown_when_the_time_is_over() {
     });
     let timings = HttpTimings { whole: Duration::from_millis(150), ..quick() };
     let start = Instant::now();
-    let error = HttpTransport::new(&address, &Tls::build(None).unwrap(), timings).send(&post()).unwrap_err();
+    let error = HttpTransport::new(&address, &Tls::none(), timings).send(&post()).unwrap_err();
     assert!(matches!(&error, TransportError::Unknown(reason) if reason.contains("in time")), "{error}");
     assert!(start.elapsed() < Duration::from_secs(4));
 }
@@ -182,7 +182,7 @@ fn a_server_that_trickles_is_cut_off_too() {
     });
     let timings = HttpTimings { whole: Duration::from_millis(150), ..quick() };
     let start = Instant::now();
-    let error = HttpTransport::new(&address, &Tls::build(None).unwrap(), timings).send(&post()).unwrap_err();
+    let error = HttpTransport::new(&address, &Tls::none(), timings).send(&post()).unwrap_err();
     assert!(matches!(error, TransportError::Unknown(_)), "{error}");
     assert!(start.elapsed() < Duration::from_secs(4));
 }
@@ -193,8 +193,11 @@ fn a_server_that_never_shakes_hands_is_surely_not_sent() {
     let plain = server(move |_, stream| drop(hold.send(stream)));
     let address = Address::rest(&format!("https://127.0.0.1:{}", plain.port())).unwrap();
     let timings = HttpTimings { connect: Duration::from_millis(150), ..quick() };
-    let error = HttpTransport::new(&address, &Tls::build(None).unwrap(), timings).send(&post()).unwrap_err();
-    assert!(matches!(error, TransportError::NotSent(_)), "{error}");
+    let tls = Tls::build(None).unwrap();
+    let error = HttpTransport::new(&address, &tls, timings).send(&post()).unwrap_err();
+    assert!(matches!(&error, TransportError::NotSent(reason) if reason.contains("handshake")), "{error}");
+    let error = HttpTransport::new(&address, &Tls::none(), timings).send(&post()).unwrap_err();
+    assert!(matches!(&error, TransportError::NotSent(reason) if reason.contains("not set up")), "{error}");
 }
 
 #[test]

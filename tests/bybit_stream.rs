@@ -54,7 +54,7 @@ fn start(address: Address, timings: StreamTimings) -> (StreamHandle, Receiver<Si
     let (sender, receiver) = unbounded();
     let stream = PrivateStream {
         address,
-        tls: Tls::build(None).unwrap(),
+        tls: Tls::none(),
         credentials: Credentials::new("KEY", "SECRET").unwrap(),
         clock: ExchangeClock::starting_at(Timestamp(1_700_000_000_000), Arc::default()),
         symbol: "BTCUSDT".to_owned(),
@@ -354,8 +354,7 @@ fn the_public_stream_subscribes_three_topics_quotes_and_reconnects() {
     });
     let lively = StreamTimings { pong_within: ping_rounds(5), ..timings() };
     let (sender, signals) = unbounded();
-    let stream =
-        PublicStream { address, tls: Tls::build(None).unwrap(), symbol: "BTCUSDT".to_owned(), timings: lively };
+    let stream = PublicStream { address, tls: Tls::none(), symbol: "BTCUSDT".to_owned(), timings: lively };
     let handle = stream.spawn(sender).unwrap();
     for connection in 0..2 {
         assert_eq!(signals.recv_timeout(PATIENCE).unwrap(), MarketSignal::Up, "connection {connection}");

@@ -108,6 +108,8 @@ mod tests {
         assert_eq!((money::text(read.total), money::text(read.free)), ("1000.5".to_owned(), "800.25".to_owned()));
         let borrowed = balance(&BALANCE.replace("\"spotBorrow\":\"0\"", "\"spotBorrow\":\"900\""), "USDT").unwrap();
         assert_eq!(borrowed.free, Decimal::ZERO);
+        let extreme = BALANCE.replace("1000.5", "99999999999999").replace("200.25", "0.0000000000000000000000000001");
+        assert!(balance(&extreme, "USDT").is_ok());
     }
 
     #[test]
