@@ -34,7 +34,7 @@ mod wire;
 
 pub use address::Address;
 pub use client::{Client, KeyInfo, TimeCheck};
-pub use clock::{AdjustableClock, ExchangeClock};
+pub use clock::ExchangeClock;
 pub use environment::{Environment, Hosts};
 pub use link::StreamTimings;
 pub use sign::Credentials;

@@ -19,13 +19,13 @@ use crossbeam_channel::Sender;
 pub use super::link::StreamHandle;
 
 use super::address::Address;
-use super::clock::{AdjustableClock, ExchangeClock};
+use super::clock::ExchangeClock;
 use super::frame::{Answer, Frame, Refusal, parse_frame};
 use super::link::{Link, Stopper, StreamTimings, Trouble};
 use super::reconnect::{UpSince, keep_connected};
 use super::sign::Credentials;
 use super::tls::Tls;
-use crate::engine::ports::{Signal, StreamEvent};
+use crate::engine::ports::{AdjustableClock, Signal, StreamEvent};
 
 /// How long the signature of `auth` is good.
 const AUTH_VALIDITY: Duration = Duration::from_secs(10);

@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::clock::{AdjustableClock, ExchangeClock};
+use super::clock::ExchangeClock;
 use super::codes::{self, CallKind};
 use super::query::Query;
 use super::sign::Credentials;
 use super::wire;
 use crate::core::{Decimal, Timestamp};
-use crate::engine::ports::{Fault, FaultKind};
+use crate::engine::ports::{AdjustableClock, Fault, FaultKind};
 use crate::http::{Method, Request, Response, Transport, TransportError};
 
 macro_rules! endpoint {
