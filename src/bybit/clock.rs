@@ -9,20 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::core::Timestamp;
-use crate::engine::ports::Clock;
+use crate::engine::ports::{AdjustableClock, Clock};
 
 /// The longest a stop waits for a sleeper to notice it.
-const SLICE: Duration = Duration::from_millis(20);
-
-/// A clock that takes corrections from the exchange.
-pub trait AdjustableClock: Clock {
-    /// The exchange's time by the newest correction: what a signature needs. After a correction of a clock that ran
-    /// fast it is behind [`Clock::now`], which waits until time has caught up.
-    fn exchange_time(&self) -> Timestamp;
-
-    /// Moves the exchange's time by `milliseconds`; negative if this clock runs fast.
-    fn correct(&self, milliseconds: i64);
-}
+const SLICE: Duration = Duration::from_millis(50);
 
 /// The real clock. Clones share one time.
 #[derive(Clone, Debug)]

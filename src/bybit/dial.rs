@@ -111,7 +111,8 @@ pub(super) fn dial(address: &Address, tls: &Tls, deadline: Instant) -> Result<So
     if !address.is_secure() {
         return Ok(Socket::Plain(timed));
     }
-    match tls.connector().connect(host, timed) {
+    let connector = tls.connector().ok_or_else(|| format!("{host}: TLS is not set up"))?;
+    match connector.connect(host, timed) {
         Ok(stream) => Ok(Socket::Encrypted(Box::new(stream))),
         Err(native_tls::HandshakeError::WouldBlock(_)) => Err(format!("{host}: no TLS handshake in time")),
         Err(native_tls::HandshakeError::Failure(error)) => {

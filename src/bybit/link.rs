@@ -67,6 +67,8 @@ pub(super) enum Trouble {
     Lost(String),
     /// The exchange wants to be left in peace.
     Banned(String),
+    /// No other one is wanted: nobody listens, or the key was refused.
+    Over,
 }
 
 /// Ends a stream's thread from another one.
@@ -145,29 +147,6 @@ impl StreamHandle {
         self.stop();
         // A panic in the thread was reported when it happened.
         let _ = self.thread.join();
-    }
-}
-
-/// Pauses that double up to a limit, with a quarter of jitter either way.
-pub(super) struct Pauses {
-    timings: StreamTimings,
-    next: Duration,
-}
-
-impl Pauses {
-    pub(super) fn new(timings: StreamTimings) -> Self {
-        Self { timings, next: timings.first_pause }
-    }
-
-    /// The pause after a connection that lasted so long. One that broke at once does not start the doubling anew.
-    pub(super) fn after(&mut self, lasted: Duration) -> Duration {
-        let longest = self.timings.longest_pause;
-        if lasted > longest.saturating_mul(5) {
-            self.next = self.timings.first_pause;
-        }
-        let pause = self.next.min(longest);
-        self.next = pause.saturating_mul(2).min(longest);
-        (pause.saturating_mul(rand::random_range(75..=125)) / 100).min(longest)
     }
 }
 
@@ -262,18 +241,6 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_double_to_the_limit_with_jitter_and_restart_after_a_long_connection() {
-        let timings = StreamTimings::default();
-        let mut pauses = Pauses::new(timings);
-        for expected in [250, 500, 1_000, 2_000, 2_000] {
-            let pause = pauses.after(Duration::ZERO).as_millis();
-            assert!(pause >= expected * 3 / 4 && pause <= (expected * 5 / 4).min(2_000), "{pause} for {expected}");
-        }
-        assert!(pauses.after(Duration::from_secs(1)) > Duration::from_secs(1));
-        assert!(pauses.after(Duration::from_secs(60)) < Duration::from_millis(320));
-    }
 
     #[test]
     fn a_stop_ends_a_pause_and_forbids_a_new_socket() {

@@ -11,6 +11,7 @@
 //! client        REST: the port `Exchange`                    transport   carries REST: keep-alive, one write a request
 //! stream        the private stream's thread                  public      the public stream's thread: quotes
 //! frame         private frames, parsed (pure)                link        a WebSocket that notices its own death
+//! reconnect     one connection after the other              query       query strings, byte for byte as signed
 //! dial          names, TCP and TLS with one deadline         tls         the one TLS connector and its roots
 //! ```
 
@@ -24,6 +25,7 @@ pub mod frame;
 mod link;
 pub mod public;
 mod query;
+mod reconnect;
 pub mod sign;
 pub mod stream;
 pub mod tls;
@@ -32,7 +34,7 @@ mod wire;
 
 pub use address::Address;
 pub use client::{Client, KeyInfo, TimeCheck};
-pub use clock::{AdjustableClock, ExchangeClock};
+pub use clock::ExchangeClock;
 pub use environment::{Environment, Hosts};
 pub use link::StreamTimings;
 pub use sign::Credentials;

@@ -4,14 +4,16 @@
 //! Spot pushes them under three topics (`publicTrade`, `orderbook.1`, and `tickers`, which brings the last price
 //! before the first trade); each trade gives a quote of its own, so that no extreme is missed.
 
-use std::time::{Duration, Instant};
+use std::convert::Infallible;
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use serde::Deserialize;
 
 use super::address::Address;
 use super::frame::{FrameError, Head};
-use super::link::{Link, Pauses, Stopper, StreamHandle, StreamTimings, Trouble};
+use super::link::{Link, Stopper, StreamHandle, StreamTimings, Trouble};
+use super::reconnect::{UpSince, keep_connected};
 use super::tls::Tls;
 use super::wire::{FieldError, OrderBook, Text, TickerPush, TradePush};
 use crate::core::{Decimal, Timestamp};
@@ -131,19 +133,6 @@ pub struct PublicStream {
     pub timings: StreamTimings,
 }
 
-/// How one connection ended.
-enum End {
-    Trouble(Trouble),
-    /// Nobody listens any more.
-    Unheard,
-}
-
-impl From<Trouble> for End {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
-    }
-}
-
 impl PublicStream {
     /// Starts the thread; its signals go to `listener` until it is stopped or nobody listens.
     ///
@@ -154,36 +143,20 @@ impl PublicStream {
     }
 
     fn run(&self, listener: &Sender<MarketSignal>, stopper: &Stopper) {
-        let mut pauses = Pauses::new(self.timings);
-        let mut down = false;
-        loop {
-            let mut up_since = None;
-            let end = match self.connection(listener, stopper, &mut up_since) {
-                Ok(never) => match never {},
-                Err(end) => end,
-            };
-            let lasted = up_since.map_or(Duration::ZERO, |moment: Instant| moment.elapsed());
-            let (reason, pause) = match end {
-                End::Unheard | End::Trouble(Trouble::Stopped) => return,
-                End::Trouble(Trouble::Lost(reason)) => (reason, pauses.after(lasted)),
-                End::Trouble(Trouble::Banned(reason)) => (reason, self.timings.banned_pause),
-            };
-            if (up_since.is_some() || !down) && listener.send(MarketSignal::Down(reason)).is_err() {
-                return;
-            }
-            down = true;
-            if stopper.pause(pause) {
-                return;
-            }
-        }
+        keep_connected(
+            self.timings,
+            stopper,
+            |up_since| self.connection(listener, stopper, up_since),
+            |reason| tell(listener, MarketSignal::Down(reason)),
+        );
     }
 
     fn connection(
         &self,
         listener: &Sender<MarketSignal>,
         stopper: &Stopper,
-        up_since: &mut Option<Instant>,
-    ) -> Result<std::convert::Infallible, End> {
+        up_since: &mut UpSince,
+    ) -> Result<Infallible, Trouble> {
         let mut link = Link::open(&self.address, &self.tls, self.timings, stopper)?;
         let topics = ["tickers", "publicTrade", "orderbook.1"].map(|topic| format!("{topic}.{}", self.symbol));
         link.send(serde_json::json!({ "op": "subscribe", "args": topics }).to_string())?;
@@ -192,9 +165,7 @@ impl PublicStream {
         loop {
             let until = up_since.is_none().then_some(deadline);
             let Some(text) = link.next(until)? else {
-                return Err(
-                    Trouble::Lost(format!("subscribe was not answered within {:?}", self.timings.answer)).into()
-                );
+                return Err(Trouble::Lost(format!("subscribe was not answered within {:?}", self.timings.answer)));
             };
             if up_since.is_none() && is_subscribed(&text)? {
                 *up_since = Some(Instant::now());
@@ -221,8 +192,8 @@ fn is_subscribed(text: &str) -> Result<bool, Trouble> {
     }
 }
 
-fn tell(listener: &Sender<MarketSignal>, signal: MarketSignal) -> Result<(), End> {
-    listener.send(signal).map_err(|_| End::Unheard)
+fn tell(listener: &Sender<MarketSignal>, signal: MarketSignal) -> Result<(), Trouble> {
+    listener.send(signal).map_err(|_| Trouble::Over)
 }
 
 #[cfg(test)]

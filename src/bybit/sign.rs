@@ -48,6 +48,11 @@ impl Credentials {
         self.sign(&["GET/realtime", &expires.to_string()])
     }
 
+    /// The text without the key: Bybit quotes the signed text, key and all, when a signature is wrong.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        text.replace(&self.key, "…")
+    }
+
     fn sign(&self, parts: &[&str]) -> String {
         let mut hash = self.keyed.clone();
         for part in parts {
@@ -95,6 +100,12 @@ mod tests {
     #[test]
     fn debug_reveals_nothing() {
         assert_eq!(format!("{:?}", credentials()), "Credentials(…)");
+    }
+
+    #[test]
+    fn the_key_is_taken_out_of_what_the_exchange_says() {
+        let message = "error sign! origin_string[1658384314791XXXXXXXXXX5000category=spot]";
+        assert_eq!(credentials().redact(message), "error sign! origin_string[1658384314791…5000category=spot]");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!    └─────────────────────────────────────────────────────────────────────┘
 //! ```
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,12 @@ use crossbeam_channel::Sender;
 pub use super::link::StreamHandle;
 
 use super::address::Address;
-use super::clock::AdjustableClock;
 use super::frame::{Answer, Frame, Refusal, parse_frame};
-use super::link::{Link, Pauses, Stopper, StreamTimings, Trouble};
+use super::link::{Link, Stopper, StreamTimings, Trouble};
+use super::reconnect::{UpSince, keep_connected};
 use super::sign::Credentials;
 use super::tls::Tls;
-use crate::engine::ports::{Signal, StreamEvent};
+use crate::engine::ports::{AdjustableClock, Signal, StreamEvent};
 
 /// How long the signature of `auth` is good.
 const AUTH_VALIDITY: Duration = Duration::from_secs(10);
@@ -47,20 +48,6 @@ pub struct PrivateStream {
     pub timings: StreamTimings,
 }
 
-/// How one connection ended.
-enum End {
-    Trouble(Trouble),
-    KeyRefused(String),
-    /// Nobody listens any more.
-    Unheard,
-}
-
-impl From<Trouble> for End {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
-    }
-}
-
 impl PrivateStream {
     /// Starts the thread; its signals go to `listener` until it is stopped, the key is refused, or nobody listens.
     ///
@@ -71,50 +58,31 @@ impl PrivateStream {
     }
 
     fn run(&self, listener: &Sender<Signal>, stopper: &Stopper) {
-        let mut pauses = Pauses::new(self.timings);
-        // One `StreamDown` for each outage, however many attempts it takes.
-        let mut down = false;
-        loop {
-            let mut up_since = None;
-            let end = match self.connection(listener, stopper, &mut up_since) {
-                Ok(never) => match never {},
-                Err(end) => end,
-            };
-            let lasted = up_since.map_or(Duration::ZERO, |moment: Instant| moment.elapsed());
-            let (reason, pause) = match end {
-                End::Unheard | End::Trouble(Trouble::Stopped) => return,
-                End::KeyRefused(reason) => {
-                    // If nobody listens there is nobody to tell.
-                    let _ = listener.send(Signal::StreamRefused(reason));
-                    return;
-                }
-                End::Trouble(Trouble::Lost(reason)) => (reason, pauses.after(lasted)),
-                End::Trouble(Trouble::Banned(reason)) => (reason, self.timings.banned_pause),
-            };
-            log::debug!("private stream: {reason}; next attempt in {pause:?}");
-            if (up_since.is_some() || !down) && listener.send(Signal::StreamDown(reason)).is_err() {
-                return;
-            }
-            down = true;
-            if stopper.pause(pause) {
-                return;
-            }
-        }
+        keep_connected(
+            self.timings,
+            stopper,
+            |up_since| self.connection(listener, stopper, up_since),
+            |reason| tell(listener, Signal::StreamDown(reason)),
+        );
     }
 
     fn connection(
         &self,
         listener: &Sender<Signal>,
         stopper: &Stopper,
-        up_since: &mut Option<Instant>,
-    ) -> Result<std::convert::Infallible, End> {
+        up_since: &mut UpSince,
+    ) -> Result<Infallible, Trouble> {
         let mut link = Link::open(&self.address, &self.tls, self.timings, stopper)?;
         // Pushes may overtake the answer to `subscribe`; they are passed on once the stream is up.
         let mut early = Vec::new();
         link.send(self.auth())?;
-        self.acknowledged(&mut link, "auth", &mut early)?;
+        if let Some(refusal) = self.answer(&mut link, "auth", &mut early)? {
+            return Err(self.refused(listener, &refusal));
+        }
         link.send(SUBSCRIBE.to_owned())?;
-        self.acknowledged(&mut link, "subscribe", &mut early)?;
+        if let Some(refusal) = self.answer(&mut link, "subscribe", &mut early)? {
+            return Err(self.refused(listener, &refusal));
+        }
         *up_since = Some(Instant::now());
         tell(listener, Signal::StreamUp)?;
         for (events, unreadable) in early {
@@ -124,10 +92,10 @@ impl PrivateStream {
             let Some(text) = link.next(None)? else { continue };
             match parse_frame(&text, &self.symbol) {
                 Ok(Frame::Rows { events, unreadable }) => pass_on(listener, events, &unreadable)?,
-                Ok(Frame::Pong | Frame::Answer(Answer { refusal: None, .. }) | Frame::Other) => {}
-                Ok(Frame::Answer(Answer { op, refusal: Some(refusal) })) => {
-                    return Err(Trouble::Lost(format!("{op} refused: {refusal}")).into());
+                Ok(Frame::Answer(Answer { refusal: Some(refusal), .. })) => {
+                    return Err(self.refused(listener, &refusal));
                 }
+                Ok(Frame::Answer(_) | Frame::Pong | Frame::Other) => {}
                 Err(error) => missed(listener, &error.to_string())?,
             }
         }
@@ -139,48 +107,53 @@ impl PrivateStream {
         serde_json::json!({ "op": "auth", "args": args }).to_string()
     }
 
-    fn acknowledged(
+    /// Waits for the answer to an operation: `None` if it was done.
+    fn answer(
         &self,
         link: &mut Link,
         op: &str,
         early: &mut Vec<(Vec<StreamEvent>, Vec<String>)>,
-    ) -> Result<(), End> {
+    ) -> Result<Option<Refusal>, Trouble> {
         let deadline = Instant::now() + self.timings.answer;
         loop {
             let Some(text) = link.next(Some(deadline))? else {
-                return Err(Trouble::Lost(format!("{op} was not answered within {:?}", self.timings.answer)).into());
+                return Err(Trouble::Lost(format!("{op} was not answered within {:?}", self.timings.answer)));
             };
             match parse_frame(&text, &self.symbol) {
-                Ok(Frame::Answer(answer)) if answer.op == op || answer.op.is_empty() => {
-                    return answer.refusal.map_or(Ok(()), |refusal| Err(refused(op, &refusal)));
-                }
+                Ok(Frame::Answer(answer)) if answer.op == op || answer.op.is_empty() => return Ok(answer.refusal),
                 Ok(Frame::Rows { events, unreadable }) => early.push((events, unreadable)),
                 Ok(_) => {}
-                Err(error) => return Err(Trouble::Lost(error.to_string()).into()),
+                Err(error) => return Err(Trouble::Lost(error.to_string())),
             }
         }
     }
-}
 
-fn refused(op: &str, refusal: &Refusal) -> End {
-    let reason = format!("{op} refused: {refusal}");
-    if refusal.is_about_the_key() { End::KeyRefused(reason) } else { Trouble::Lost(reason).into() }
+    /// A refused key is told and ends the stream; after any other refusal a new connection may do.
+    fn refused(&self, listener: &Sender<Signal>, refusal: &Refusal) -> Trouble {
+        let reason = self.credentials.redact(&format!("the stream refused: {refusal}"));
+        if !refusal.is_about_the_key() {
+            return Trouble::Lost(reason);
+        }
+        // If nobody listens there is nobody to tell.
+        let _ = listener.send(Signal::StreamRefused(reason));
+        Trouble::Over
+    }
 }
 
 /// One push is one `Frame`; what could not be read of it makes the engine ask over REST.
-fn pass_on(listener: &Sender<Signal>, events: Vec<StreamEvent>, unreadable: &[String]) -> Result<(), End> {
+fn pass_on(listener: &Sender<Signal>, events: Vec<StreamEvent>, unreadable: &[String]) -> Result<(), Trouble> {
     tell(listener, Signal::Frame(events))?;
     if unreadable.is_empty() { Ok(()) } else { missed(listener, &unreadable.join("; ")) }
 }
 
 /// Something was pushed that cannot be understood. For the engine that is the same as a connection that was down for a
 /// moment: an event may be missing, so it must ask.
-fn missed(listener: &Sender<Signal>, what: &str) -> Result<(), End> {
+fn missed(listener: &Sender<Signal>, what: &str) -> Result<(), Trouble> {
     log::warn!("private stream: {what}");
     tell(listener, Signal::StreamDown(what.to_owned()))?;
     tell(listener, Signal::StreamUp)
 }
 
-fn tell(listener: &Sender<Signal>, signal: Signal) -> Result<(), End> {
-    listener.send(signal).map_err(|_| End::Unheard)
+fn tell(listener: &Sender<Signal>, signal: Signal) -> Result<(), Trouble> {
+    listener.send(signal).map_err(|_| Trouble::Over)
 }

@@ -18,6 +18,8 @@ pub enum TlsRoots {
     CompiledIn,
     /// The authorities of this file and no others.
     Pinned(PathBuf),
+    /// None: only unencrypted connections, which means loopback hosts.
+    Nobody,
 }
 
 impl fmt::Display for TlsRoots {
@@ -26,6 +28,7 @@ impl fmt::Display for TlsRoots {
             Self::System => f.write_str("the system's roots"),
             Self::CompiledIn => f.write_str("the compiled-in roots (the system has none; install ca-certificates)"),
             Self::Pinned(path) => write!(f, "only the authorities in {}", path.display()),
+            Self::Nobody => f.write_str("nobody (TLS is not set up: for loopback hosts only)"),
         }
     }
 }
@@ -45,7 +48,7 @@ impl std::error::Error for TlsError {}
 /// The connector and the origin of its roots. Clones share it.
 #[derive(Clone)]
 pub struct Tls {
-    connector: TlsConnector,
+    connector: Option<TlsConnector>,
     roots: TlsRoots,
 }
 
@@ -69,7 +72,12 @@ impl Tls {
             }
         };
         let connector = builder.build().map_err(|error| TlsError(format!("TLS cannot be set up: {error}")))?;
-        Ok(Self { connector, roots })
+        Ok(Self { connector: Some(connector), roots })
+    }
+
+    /// For programs that talk to loopback hosts alone: nothing is parsed, and encrypted connections fail.
+    pub fn none() -> Self {
+        Self { connector: None, roots: TlsRoots::Nobody }
     }
 
     /// Where the trusted roots came from.
@@ -77,8 +85,9 @@ impl Tls {
         &self.roots
     }
 
-    pub(super) fn connector(&self) -> &TlsConnector {
-        &self.connector
+    /// `None` where TLS was not set up.
+    pub(super) fn connector(&self) -> Option<&TlsConnector> {
+        self.connector.as_ref()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::bybit::{
 };
 use crate::config::credentials::Found;
 use crate::config::{Config, Variables, credentials};
-use crate::engine::ports::{Fault, FaultKind, Signal};
+use crate::engine::ports::{Exchange as _, Fault, FaultKind, Signal};
 use crate::exit::{Exit, Failure};
 
 /// What is needed to reach the exchange that a configuration names.
@@ -73,6 +73,10 @@ impl Connection {
     /// # Errors
     /// [`Failure`] with [`Exit::KeyRefused`].
     pub fn check_key(&mut self) -> Result<(), Failure> {
+        // First of all the clock: what is signed with a wrong one, here and on the stream, is refused.
+        if let Err(fault) = self.client.synchronise_clock() {
+            unless_refused(&fault)?;
+        }
         match self.client.key_info() {
             Ok(info) => refuse_key(&info),
             Err(fault) => unless_refused(&fault),
@@ -97,7 +101,7 @@ fn unless_refused(fault: &Fault) -> Result<(), Failure> {
     if fault.kind == FaultKind::KeyRefused {
         return Err(Failure::new(Exit::KeyRefused, fault));
     }
-    log::warn!("what the key may do could not be asked: {fault}");
+    log::warn!("the key could not be checked: {fault}");
     Ok(())
 }
 

@@ -272,6 +272,7 @@ pub fn tls(roots: &TlsRoots) -> Vec<Finding> {
             "those inside the program: the system has none",
             "install the system's (apt-get install ca-certificates), which are kept up to date",
         ),
+        TlsRoots::Nobody => Finding::good("certificates", "none needed: the exchange is on this machine"),
         TlsRoots::Pinned(file) => Finding::good("certificates", format!("only those of {}", file.display())),
     }]
 }

@@ -16,17 +16,17 @@ use super::live_feed::LiveFeed;
 use super::market;
 use super::trade::{exit_of, load, on_signals};
 use crate::bybit::{
-    AdjustableClock, Client, Credentials, Environment, ExchangeClock, Hosts, HttpTimings, HttpTransport, PrivateStream,
-    StreamTimings, Tls,
+    Client, Credentials, Environment, ExchangeClock, Hosts, HttpTimings, HttpTransport, PrivateStream, StreamTimings,
+    Tls,
 };
 use crate::command_line;
 use crate::config::{self, Config};
+use crate::core::Decimal;
 use crate::core::ladder;
 use crate::core::ledger::Ledger;
 use crate::core::money::text;
 use crate::core::strategy::Goal;
-use crate::core::{Decimal, Timestamp};
-use crate::engine::ports::{Clock, Feed, Signal, StopWish};
+use crate::engine::ports::{AdjustableClock, Feed, Signal, StopWish};
 use crate::engine::{Assignment, Engine, RECONCILE_INTERVAL, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::Forgetful;
@@ -80,28 +80,6 @@ fn exchange_for(config: &Config, start_price: Option<Decimal>) -> Exchange {
     Exchange::new(Settings { listings: vec![listing], accounts: vec![account], ..Settings::default() })
 }
 
-/// The lockstep's virtual clock, which is the exchange's own: there is nothing to correct.
-#[derive(Clone)]
-struct VirtualClock(Lockstep);
-
-impl Clock for VirtualClock {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn sleep(&self, duration: Duration) {
-        self.0.sleep(duration);
-    }
-}
-
-impl AdjustableClock for VirtualClock {
-    fn exchange_time(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn correct(&self, _milliseconds: i64) {}
-}
-
 fn in_lockstep(
     config: &Config,
     options: &command_line::Paper,
@@ -111,11 +89,10 @@ fn in_lockstep(
     let wrong = |error| Failure::new(Exit::Configuration, error);
     let symbol = &config.parameters.symbol;
     let lockstep = Lockstep::new(exchange_for(config, None), symbol, market, pace).map_err(wrong)?;
-    let clock = VirtualClock(lockstep.clone());
     let (signals, received) = unbounded();
     let feed = lockstep.feed(received);
     on_signals(signals.clone(), StopWish::Leave, Arc::new(AtomicBool::new(false)))?;
-    trade(config, options, &lockstep.hub(), &clock, feed, signals, LOCKSTEP_RECONCILE_INTERVAL)?;
+    trade(config, options, &lockstep.hub(), &lockstep, feed, signals, LOCKSTEP_RECONCILE_INTERVAL)?;
     lockstep.market_error().map_or(Ok(()), |error| Err(wrong(error)))
 }
 
@@ -154,8 +131,8 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
     let (rest, stream) = (format!("http://{}", server.address()), format!("ws://{}/v5/private", server.address()));
     let hosts =
         Hosts::new(Environment::Demo, Some(&rest), Some(&stream), None).map_err(|error| bug(error.to_string()))?;
-    // Loopback is plain: this connector is never used, and needs no roots.
-    let tls = Tls::build(None).map_err(|error| bug(error.to_string()))?;
+    // Loopback is plain: no roots need to be read.
+    let tls = Tls::none();
     let credentials = Credentials::new(DEFAULT_KEY, DEFAULT_SECRET).map_err(bug)?;
     let symbol = &config.parameters.symbol;
     let transport = HttpTransport::new(&hosts.rest_url, &tls, HttpTimings::default());

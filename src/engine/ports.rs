@@ -18,6 +18,16 @@ pub trait Clock {
     fn sleep(&self, duration: Duration);
 }
 
+/// A clock that takes corrections from the exchange.
+pub trait AdjustableClock: Clock {
+    /// The exchange's time by the newest correction: what a signature needs. After a correction of a clock that ran
+    /// fast it is behind [`Clock::now`], which waits until time has caught up.
+    fn exchange_time(&self) -> Timestamp;
+
+    /// Moves the exchange's time by `milliseconds`; negative if this clock runs fast.
+    fn correct(&self, milliseconds: i64);
+}
+
 /// Free and whole balance of one coin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Balance {

@@ -33,7 +33,7 @@ use super::exchange::Exchange;
 use super::hub::Hub;
 use super::market::{Market, MarketError, PricePoint};
 use crate::core::Timestamp;
-use crate::engine::ports::{Clock, Feed, Signal, StopWish};
+use crate::engine::ports::{AdjustableClock, Clock, Feed, Signal, StopWish};
 
 /// How long, by the machine's clock, a message may be on its way before the market goes on without it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -199,6 +199,15 @@ impl Clock for Lockstep {
             self.advance(until);
         }
     }
+}
+
+impl AdjustableClock for Lockstep {
+    fn exchange_time(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// Bot and exchange read one clock: there is nothing to correct.
+    fn correct(&self, _milliseconds: i64) {}
 }
 
 /// The bot's waiting, which moves the market. See the module's documentation.

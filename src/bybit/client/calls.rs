@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use super::pages::{page, windows};
 use super::{Client, Endpoint, parse};
-use crate::bybit::clock::AdjustableClock;
 use crate::bybit::query::Query;
 use crate::bybit::wire::{self, CancelRequest, CreateRequest, Created, ExecutionRow, OrderRow};
 use crate::core::Timestamp;
 use crate::core::instrument::Instrument;
 use crate::core::order::{Execution, OrderReport, OrderSpec};
-use crate::engine::ports::{Balance, Exchange, Fault, FaultKind, Ticker};
+use crate::engine::ports::{AdjustableClock, Balance, Exchange, Fault, FaultKind, Ticker};
 use crate::http::{Method, Transport};
 
 endpoint!(INSTRUMENTS, GET "/v5/market/instruments-info", false);

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Client, Endpoint, parse};
-use crate::bybit::clock::AdjustableClock;
 use crate::bybit::query::Query;
 use crate::bybit::wire::{FieldError, Page};
 use crate::core::Timestamp;
-use crate::engine::ports::Fault;
+use crate::engine::ports::{AdjustableClock, Fault};
 use crate::http::Transport;
 
 /// The longest range that one question about the past may span.

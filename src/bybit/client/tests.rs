@@ -37,11 +37,15 @@ impl AdjustableClock for TestClock {
 struct Script {
     answers: VecDeque<Result<Response, TransportError>>,
     requests: Vec<Request>,
+    /// How long each answer takes, in milliseconds, and the clock that shows it.
+    delays: VecDeque<i64>,
+    clock: TestClock,
 }
 
 impl Transport for Script {
     fn send(&mut self, request: &Request) -> Result<Response, TransportError> {
         self.requests.push(request.clone());
+        self.clock.correct(self.delays.pop_front().unwrap_or(0));
         self.answers.pop_front().expect("the script has no answer left")
     }
 }
@@ -64,7 +68,7 @@ fn client(answers: impl IntoIterator<Item = Result<Response, TransportError>>) -
     let clock = TestClock::default();
     clock.0.set(1_700_000_000_000);
     let credentials = Credentials::new("KEY", "SECRET").unwrap();
-    let script = Script { answers: answers.into_iter().collect(), requests: vec![] };
+    let script = Script { answers: answers.into_iter().collect(), clock: clock.clone(), ..Script::default() };
     Client::new(script, clock, "BTCUSDT", Some(credentials))
 }
 
@@ -172,6 +176,14 @@ fn a_refusal_carries_code_and_words() {
 }
 
 #[test]
+fn the_key_is_in_no_fault_even_where_the_exchange_quotes_it() {
+    for body in [r#"{"retCode":10004,"retMsg":"error sign! origin_string[1KEY5000]"}"#, "<html>\nKEY</html>"] {
+        let fault = place(&mut client([answer(200, body)])).unwrap_err();
+        assert!(!format!("{fault} {fault:?}").contains("KEY"), "{fault}");
+    }
+}
+
+#[test]
 fn a_lost_answer_is_unknown_and_a_refused_connection_unreachable() {
     let lost = Err(TransportError::Unknown("reset".to_owned()));
     assert_eq!(place(&mut client([lost])).unwrap_err().kind, FaultKind::Unknown);
@@ -207,6 +219,17 @@ fn the_skew_is_measured_and_changes_nothing_until_asked() {
     assert_eq!(client.clock.now(), Timestamp(1_700_000_000_000));
     client.synchronise_clock().unwrap();
     assert_eq!(client.clock.now(), Timestamp(1_699_999_997_500));
+}
+
+#[test]
+fn a_slow_comparison_of_clocks_is_made_again_and_the_quicker_counts() {
+    // The exchange's clock is 5 s ahead; opening the connection took 900 ms before the first question left.
+    let time = |ms: i64| ok(&format!(r#"{{"timeNano":"{ms}000000"}}"#));
+    let start = 1_700_000_000_000;
+    let mut client = client([time(start + 950 + 5_000), time(start + 1_000 + 50 + 5_000)]);
+    client.transport.delays = VecDeque::from([1_000, 100]);
+    let check = client.server_time().unwrap();
+    assert_eq!((check.behind_ms, check.round_trip), (5_000, Duration::from_millis(100)));
 }
 
 #[test]

@@ -57,9 +57,9 @@ pub(in crate::bybit) struct KeyAnswer<'a> {
     #[serde(borrow)]
     read_only: Text<'a>,
     #[serde(default)]
-    permissions: BTreeMap<String, Vec<String>>,
+    permissions: BTreeMap<String, Option<Vec<String>>>,
     #[serde(default)]
-    ips: Vec<String>,
+    ips: Option<Vec<String>>,
     #[serde(borrow, default)]
     expired_at: Text<'a>,
     #[serde(borrow, default)]
@@ -69,7 +69,7 @@ pub(in crate::bybit) struct KeyAnswer<'a> {
 impl KeyAnswer<'_> {
     pub(in crate::bybit) fn key_info(self) -> KeyInfo {
         let may = |group: &str, action: &str| {
-            self.permissions.get(group).is_some_and(|actions| actions.iter().any(|known| known == action))
+            self.permissions.get(group).into_iter().flatten().flatten().any(|known| known == action)
         };
         KeyInfo {
             read_only: self.read_only.as_str() != "0",
@@ -78,7 +78,7 @@ impl KeyAnswer<'_> {
             // `*` is how a key that is bound to no address may be shown.
             expires: moment(self.expired_at.as_str()),
             days_left: self.deadline_day.as_str().parse().ok(),
-            ips: self.ips.into_iter().filter(|ip| !ip.is_empty() && ip != "*").collect(),
+            ips: self.ips.into_iter().flatten().filter(|ip| !ip.is_empty() && ip != "*").collect(),
         }
     }
 }
@@ -108,6 +108,8 @@ mod tests {
         assert_eq!((money::text(read.total), money::text(read.free)), ("1000.5".to_owned(), "800.25".to_owned()));
         let borrowed = balance(&BALANCE.replace("\"spotBorrow\":\"0\"", "\"spotBorrow\":\"900\""), "USDT").unwrap();
         assert_eq!(borrowed.free, Decimal::ZERO);
+        let extreme = BALANCE.replace("1000.5", "99999999999999").replace("200.25", "0.0000000000000000000000000001");
+        assert!(balance(&extreme, "USDT").is_ok());
     }
 
     #[test]
@@ -126,7 +128,8 @@ mod tests {
         assert!(!info.read_only && info.can_trade_spot && info.can_withdraw);
         assert_eq!((info.ips, info.days_left), (vec!["1.2.3.4".to_owned()], Some(40)));
         assert_eq!(info.expires.unwrap().to_string(), "2027-01-01T00:00:00.000Z");
-        let never = read(r#"{"readOnly":1,"ips":["*"],"expiredAt":"1970-01-01T00:00:00Z"}"#);
+        let never =
+            read(r#"{"readOnly":1,"permissions":{"Spot":null},"ips":["*"],"expiredAt":"1970-01-01T00:00:00Z"}"#);
         assert!(never.read_only && !never.can_trade_spot && never.ips.is_empty() && never.expires.is_none());
     }
 }
