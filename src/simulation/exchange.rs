@@ -468,3 +468,242 @@ impl TimeInForce {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::settings::{AccountSettings, RateLimits};
+    use crate::simulation::testing::*;
+    use Side::{Buy, Sell};
+
+    #[test]
+    fn each_filter_refuses_with_its_own_code() {
+        let mut exchange = exchange();
+        let market = |side, quantity| order(side, Kind::MarketBase, quantity);
+        for (order, code) in [
+            (limit(Buy, "59000.001", "0.001"), refusal::TICK_SIZE),
+            (limit(Buy, "0", "0.001"), refusal::TICK_SIZE),
+            (limit(Buy, "-1", "0.001"), refusal::TICK_SIZE),
+            (limit(Buy, "59000", "0.0010001"), refusal::QUANTITY_STEP),
+            (limit(Buy, "59000", "0"), refusal::TOO_SMALL),
+            (limit(Buy, "59000", "-0.001"), refusal::TOO_SMALL),
+            (limit(Buy, "59000", "0.000084"), refusal::MIN_NOTIONAL),
+            (limit(Buy, "59000", "84"), refusal::TOO_LARGE),
+            (limit(Buy, "63000.01", "0.001"), refusal::BUY_PRICE_LIMIT),
+            (limit(Sell, "56999.99", "0.001"), refusal::SELL_PRICE_LIMIT),
+            (market(Sell, "42"), refusal::TOO_LARGE),
+            (market(Sell, "0.00001"), refusal::MIN_NOTIONAL),
+            (market(Buy, "0.0000001"), refusal::QUANTITY_STEP),
+            (order(Buy, Kind::MarketQuote, "4.99"), refusal::MIN_NOTIONAL),
+            (order(Buy, Kind::MarketQuote, "5.000000001"), refusal::AMOUNT_STEP),
+            (order(Buy, Kind::MarketQuote, "3000000"), refusal::TOO_LARGE),
+            (NewOrder { symbol: "NOPE".to_owned(), ..limit(Buy, "1", "1") }, refusal::SYMBOL),
+        ] {
+            assert_eq!(refused(&mut exchange, order.clone()), code, "{order:?}");
+        }
+        assert_eq!(exchange.orders().count(), 0);
+        assert!(exchange.take_pushes(0).is_empty());
+    }
+
+    #[test]
+    fn a_price_may_rest_as_far_from_the_market_as_one_likes() {
+        let mut exchange = exchange();
+        assert_eq!(place(&mut exchange, limit(Buy, "1000", "0.01")).status, Status::New);
+        assert_eq!(place(&mut exchange, limit(Sell, "999999", "0.01")).status, Status::New);
+        assert_eq!(place(&mut exchange, limit(Buy, "63000", "0.001")).status, Status::Filled);
+        assert_eq!(place(&mut exchange, limit(Sell, "57000", "0.001")).status, Status::Filled);
+    }
+
+    #[test]
+    fn an_instrument_that_is_not_traded_takes_no_orders() {
+        let mut exchange = exchange();
+        exchange.book_mut(BTC).unwrap().listing_mut().instrument.trading = false;
+        assert_eq!(refused(&mut exchange, limit(Buy, "59000", "0.001")), refusal::NOT_TRADING);
+    }
+
+    #[test]
+    fn orders_lock_what_they_pay_with_and_cannot_exceed_it() {
+        let mut exchange = exchange();
+        let buy = place(&mut exchange, limit(Buy, "50000", "0.15"));
+        assert_eq!(free_and_locked(&exchange, "USDT"), (d("2500"), d("7500")));
+        let sell = place(&mut exchange, limit(Sell, "70000", "0.4"));
+        assert_eq!(free_and_locked(&exchange, "BTC"), (d("0.6"), d("0.4")));
+        assert_eq!(refused(&mut exchange, limit(Buy, "50000", "0.050001")), refusal::BALANCE);
+        assert_eq!(refused(&mut exchange, limit(Sell, "70000", "0.600001")), refusal::BALANCE);
+        assert_eq!(refused(&mut exchange, order(Buy, Kind::MarketQuote, "2500.00000001")), refusal::BALANCE);
+        assert_eq!(refused(&mut exchange, order(Sell, Kind::MarketBase, "0.600001")), refusal::BALANCE);
+        for id in [buy.id, sell.id] {
+            exchange.cancel(0, BTC, &OrderRef::Id(id), NOW).unwrap();
+        }
+        assert_eq!(free_and_locked(&exchange, "USDT"), (d("10000"), Decimal::ZERO));
+        assert_eq!(free_and_locked(&exchange, "BTC"), (Decimal::ONE, Decimal::ZERO));
+    }
+
+    #[test]
+    fn a_name_is_taken_for_ever_even_when_its_order_is_forgotten() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a-1_B")).id;
+        // The duplicate is told before anything else that is wrong with the second: too little money, a bad price.
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "9"), "a-1_B")), refusal::DUPLICATE);
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "0.001", "9"), "a-1_B")), refusal::DUPLICATE);
+        exchange.cancel(0, BTC, &by_link("a-1_B"), NOW).unwrap();
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "0.1"), "a-1_B")), refusal::DUPLICATE);
+        let much_later = Timestamp(NOW.0 + 30 * 24 * 3600 * 1000);
+        let again = exchange.create(0, named(limit(Buy, "50000", "0.1"), "a-1_B"), much_later);
+        assert_eq!(again.unwrap_err().code, refusal::DUPLICATE);
+        assert!(exchange.orders().all(|order| order.id != id), "the order itself is forgotten");
+    }
+
+    #[test]
+    fn the_name_of_a_refused_order_is_still_free() {
+        let mut exchange = exchange();
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "9"), "a")), refusal::BALANCE);
+        assert_eq!(place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a")).link_id, "a");
+    }
+
+    #[test]
+    fn ids_are_unique_and_grow() {
+        let mut exchange = exchange();
+        let ids: Vec<u64> = (0..5).map(|_| place(&mut exchange, limit(Buy, "50000", "0.01")).id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        assert_eq!(ids[0], 1_800_000_000_000_000_001);
+    }
+
+    #[test]
+    fn five_hundred_orders_may_be_open() {
+        let mut exchange = exchange();
+        for _ in 0..500 {
+            place(&mut exchange, limit(Sell, "70000", "0.0001"));
+        }
+        assert_eq!(refused(&mut exchange, limit(Sell, "70000", "0.0001")), refusal::TOO_MANY_OPEN);
+        exchange.cancel_all(0, None, None, NOW).unwrap();
+        place(&mut exchange, limit(Sell, "70000", "0.0001"));
+    }
+
+    #[test]
+    fn only_open_orders_of_the_account_and_symbol_can_be_cancelled() {
+        let mut exchange = exchange();
+        place(&mut exchange, named(limit(Buy, "50000", "0.01"), "a"));
+        place(&mut exchange, named(order(Buy, Kind::MarketQuote, "50"), "filled"));
+        let mut code = |symbol: &str, name: &str| exchange.cancel(0, symbol, &by_link(name), NOW).map_err(|e| e.code);
+        assert_eq!(code(BTC, "b"), Err(refusal::NOT_OPEN));
+        assert_eq!(code("ETHUSDT", "a"), Err(refusal::NOT_OPEN));
+        assert_eq!(code("NOPE", "a"), Err(refusal::SYMBOL));
+        assert_eq!(code(BTC, "filled"), Err(refusal::NOT_OPEN));
+        assert!(code(BTC, "a").is_ok());
+        assert_eq!(code(BTC, "a"), Err(refusal::NOT_OPEN));
+    }
+
+    #[test]
+    fn a_cancelled_order_says_so() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, limit(Buy, "50000", "0.01")).id;
+        exchange.cancel(0, BTC, &OrderRef::Id(id), NOW).unwrap();
+        let order = found(&exchange, id);
+        assert_eq!((order.status, order.ending.cancel_type()), (Status::Cancelled, "CancelByUser"));
+        assert_eq!((order.leaves_quantity(), order.leaves_value()), (Decimal::ZERO, Decimal::ZERO));
+    }
+
+    #[test]
+    fn cancel_all_takes_a_symbol_a_base_coin_or_everything() {
+        let mut exchange = exchange();
+        let eth = |price| NewOrder { symbol: "ETHUSDT".to_owned(), ..limit(Buy, price, "0.01") };
+        place(&mut exchange, limit(Buy, "50000", "0.01"));
+        place(&mut exchange, eth("2000"));
+        assert_eq!(exchange.cancel_all(0, Some("ETHUSDT"), None, NOW).unwrap().len(), 1);
+        place(&mut exchange, eth("2000"));
+        assert_eq!(exchange.cancel_all(0, None, Some("ETH"), NOW).unwrap().len(), 1);
+        assert_eq!(exchange.cancel_all(0, None, None, NOW).unwrap().len(), 1);
+        assert_eq!(exchange.cancel_all(0, None, None, NOW).unwrap(), []);
+        assert_eq!(exchange.cancel_all(0, Some("NOPE"), None, NOW).unwrap_err().code, refusal::SYMBOL);
+    }
+
+    #[test]
+    fn an_amended_order_keeps_its_names_and_changes_its_lock() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a")).id;
+        let accepted = exchange.amend(0, BTC, &by_link("a"), Some(d("40000")), Some(d("0.2")), NOW).unwrap();
+        assert_eq!(accepted, Accepted { id, link_id: "a".to_owned() });
+        assert_eq!(free_and_locked(&exchange, "USDT"), (d("2000"), d("8000")));
+        let order = found(&exchange, id);
+        assert_eq!((order.price(), order.quantity, order.status), (Some(d("40000")), d("0.2"), Status::New));
+    }
+
+    #[test]
+    fn an_amendment_passes_the_same_filters_and_changes_nothing_when_refused() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, limit(Buy, "50000", "0.1")).id;
+        let before = found(&exchange, id);
+        for (price, quantity, code) in [
+            (Some("50000.001"), None, refusal::TICK_SIZE),
+            (None, Some("0.1000001"), refusal::QUANTITY_STEP),
+            (None, Some("0.00001"), refusal::MIN_NOTIONAL),
+            (Some("64000"), None, refusal::BUY_PRICE_LIMIT),
+            (None, Some("0.200001"), refusal::BALANCE),
+            (Some("50000"), Some("0.1"), refusal::PARAMETER),
+            (None, None, refusal::PARAMETER),
+        ] {
+            let result = exchange.amend(0, BTC, &OrderRef::Id(id), price.map(d), quantity.map(d), NOW);
+            assert_eq!(result.unwrap_err().code, code, "{price:?} {quantity:?}");
+        }
+        assert_eq!(found(&exchange, id), before);
+        assert_eq!(free_and_locked(&exchange, "USDT"), (d("5000"), d("5000")));
+        let unknown = exchange.amend(0, BTC, &OrderRef::Id(7), Some(d("1")), None, NOW);
+        assert_eq!(unknown.unwrap_err().code, refusal::NOT_OPEN);
+    }
+
+    #[test]
+    fn an_amended_quantity_must_exceed_what_is_filled() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, limit(Buy, "50000", "0.1")).id;
+        move_to_thin(&mut exchange, "49999", "0.04");
+        let mut amend = |quantity| exchange.amend(0, BTC, &OrderRef::Id(id), None, Some(d(quantity)), NOW);
+        assert_eq!(amend("0.04").unwrap_err().code, refusal::INVALID);
+        assert!(amend("0.05").is_ok());
+        let order = found(&exchange, id);
+        assert_eq!((order.status, order.leaves_quantity()), (Status::PartiallyFilled, d("0.01")));
+        assert_eq!(free_and_locked(&exchange, "USDT").1, d("500"));
+    }
+
+    #[test]
+    fn an_amended_price_that_crosses_takes_and_a_maker_only_order_ends() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, limit(Buy, "50000", "0.1")).id;
+        exchange.amend(0, BTC, &OrderRef::Id(id), Some(d("60100")), None, NOW).unwrap();
+        let order = found(&exchange, id);
+        assert_eq!((order.status, order.average_price()), (Status::Filled, Some(d("60000.01"))));
+        let id = place(&mut exchange, limit_as(Sell, "70000", "0.1", TimeInForce::PostOnly)).id;
+        exchange.amend(0, BTC, &OrderRef::Id(id), Some(d("60000")), None, NOW).unwrap();
+        assert_eq!(found(&exchange, id).ending, Ending::WouldTake);
+        assert_eq!(free_and_locked(&exchange, "BTC").1, Decimal::ZERO);
+    }
+
+    #[test]
+    fn accounts_do_not_see_each_other() {
+        let mut settings = settings();
+        settings.accounts.push(AccountSettings::new("other", "other", "USDT", d("10000")));
+        let mut exchange = Exchange::new(settings);
+        let id = place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a")).id;
+        for name in [by_link("a"), OrderRef::Id(id)] {
+            assert_eq!(exchange.cancel(1, BTC, &name, NOW).unwrap_err().code, refusal::NOT_OPEN);
+        }
+        exchange.create(1, named(limit(Buy, "50000", "0.1"), "a"), NOW).unwrap();
+        assert_eq!(exchange.accounts()[1].holding("USDT").locked, d("5000"));
+    }
+
+    #[test]
+    fn a_balance_changed_from_outside_never_goes_below_what_is_locked() {
+        let mut exchange = exchange();
+        place(&mut exchange, limit(Buy, "50000", "0.1"));
+        assert_eq!(exchange.adjust_balance(0, "USDT", d("-5000.01"), NOW).unwrap_err().code, refusal::BALANCE);
+        exchange.adjust_balance(0, "USDT", d("-5000"), NOW).unwrap();
+        exchange.adjust_balance(0, "XRP", d("7"), NOW).unwrap();
+        assert_eq!(free_and_locked(&exchange, "USDT"), (Decimal::ZERO, d("5000")));
+        assert_eq!(free_and_locked(&exchange, "XRP").0, d("7"));
+    }
+
+    #[test]
+    fn the_limits_a_second_are_bybits() {
+        assert_eq!(RateLimits::default(), RateLimits { create: 20, cancel: 20, amend: 10, read: 50 });
+    }
+}

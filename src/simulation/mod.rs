@@ -61,11 +61,15 @@ pub mod lockstep;
 pub mod market;
 mod matching;
 pub mod order;
+#[cfg(test)]
+mod properties;
 mod query;
 pub mod refusal;
 pub mod server;
 pub mod settings;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 mod websocket;
 mod wire;

@@ -7,6 +7,8 @@
 mod account;
 mod market;
 mod parameters;
+#[cfg(test)]
+mod tests;
 mod trade;
 
 use hmac::{Hmac, KeyInit, Mac};
