@@ -21,7 +21,7 @@
 //!  hub             one lock around the exchange and the sessions listening to it
 //!     ▲   │
 //!     │   ▼
-//!  server, websocket, tls     sockets on loopback
+//!  server (http1, websocket), tls     sockets on loopback
 //! ```
 //!
 //! Everything above `hub` is free of threads, sockets and clocks: the moment is handed in by the caller, and
@@ -56,6 +56,7 @@ pub mod api;
 pub mod book;
 pub mod driver;
 pub mod exchange;
+mod http1;
 pub mod hub;
 pub mod lockstep;
 pub mod market;

@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(session.public_messages("ETHUSDT", &exchange, NOW).len(), 0);
         let unknown = say(&mut session, r#"{"op":"subscribe","args":["tickers.NONE"]}"#);
         assert_eq!(unknown["success"], false);
-        let many = vec!["\"tickers.BTCUSDT\""; 11].join(",");
+        let many = ["\"tickers.BTCUSDT\""; 11].join(",");
         assert_eq!(say(&mut session, &format!(r#"{{"op":"subscribe","args":[{many}]}}"#))["success"], false);
     }
 }
