@@ -12,8 +12,8 @@
 //!  driver, lockstep   who moves the market, and what time it is
 //!     │ advance
 //!     ▼
-//!  exchange ── matching ── account ── book       the rules; pure, single-threaded, deterministic
-//!     ▲   │ Push                (settings, order, refusal: their words)
+//!  exchange ── filters ── matching ── book ── account     the rules; pure, single-threaded, deterministic
+//!     ▲   │ Push                                        (settings, order, refusal: their words)
 //!     │   ▼
 //!  api, stream     Bybit's REST and WebSocket protocols as pure functions of text (wire: their JSON)
 //!     ▲   │
@@ -46,6 +46,13 @@
 //! A fee is `rate × what is received`, exactly: in base coin for a buy, in quote coin for a sell. An account may
 //! pay in a third coin instead ([`settings::FeeCoin`]) as long as it holds enough of it.
 //!
+//! # Use
+//!
+//! A standalone exchange, dated by the wall clock: [`Hub::on_wall_clock`], [`server::Server::start`] with it, and a
+//! [`driver::Driver`] that moves the market; [`tls::TlsFront`] in front if TLS is wanted. Paper trading, where bot and
+//! exchange share a virtual clock: [`lockstep::Lockstep::new`], a server on its hub, its clock and feed for the bot.
+//! In memory, without sockets: a shared hub is a [`crate::http::Transport`], and [`stream::Session`] the stream.
+//!
 //! # Errors
 //!
 //! What a client does wrong is answered in Bybit's codes ([`refusal`]); nothing a client sends ends the
@@ -56,6 +63,7 @@ pub mod api;
 pub mod book;
 pub mod driver;
 pub mod exchange;
+mod filters;
 mod http1;
 pub mod hub;
 pub mod lockstep;

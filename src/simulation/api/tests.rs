@@ -318,6 +318,8 @@ fn demo_money_is_given_once_a_minute_up_to_its_limits() {
 fn what_demo_lacks_is_said() {
     let mut exchange = exchange();
     assert_eq!(get(&mut exchange, "/v5/account/fee-rate", "category=spot").0, refusal::NOT_ON_DEMO);
+    let batch = json!({ "category": "spot", "request": [] });
+    assert_eq!(post(&mut exchange, "/v5/order/create-batch", &batch).0, refusal::NOT_ON_DEMO);
     assert_eq!(get(&mut exchange, "/v5/account/info", "").1["dcpStatus"], "OFF");
 }
 
@@ -347,6 +349,8 @@ fn public_endpoints_need_no_key() {
     );
     let (_, book) = ask("/v5/market/orderbook", "category=spot&symbol=BTCUSDT");
     assert_eq!((&book["b"][0][0], &book["a"][0][0]), (&json!("60000"), &json!("60000.01")));
+    let (_, trades) = ask("/v5/market/recent-trade", "category=spot&symbol=BTCUSDT");
+    assert_eq!(trades["list"][0]["price"], "60000");
     for path in ["/v5/market/tickers", "/v5/market/orderbook", "/v5/market/instruments-info"] {
         assert_eq!(ask(path, "category=spot&symbol=NOPE").0, refusal::SYMBOL);
         assert_eq!(ask(path, "category=linear&symbol=BTCUSDT").0, refusal::PARAMETER);
