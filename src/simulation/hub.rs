@@ -16,7 +16,7 @@ use crate::core::Timestamp;
 use crate::http::{Request, Response, Transport, TransportError};
 
 /// Messages that may wait for one listener; one that falls further behind is dropped.
-const MOST_WAITING: usize = 100_000;
+const MOST_WAITING: usize = 10_000;
 
 /// What time it is for the exchange.
 pub type TimeSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -135,6 +135,10 @@ impl State {
                 }
             }
         }
+        self.drop_the_slow();
+    }
+
+    fn drop_the_slow(&mut self) {
         self.listeners.retain(|_, listener| listener.messages.len() < MOST_WAITING);
     }
 
@@ -144,6 +148,7 @@ impl State {
                 let _ = listener.messages.send(message);
             }
         }
+        self.drop_the_slow();
     }
 }
 
@@ -202,5 +207,16 @@ mod tests {
         assert!(!hub.receive(number, "{}"), "a closed session takes nothing");
         hub.handle(&signed(Method::Post, "/v5/order/create", ORDER, NOW));
         assert_eq!(hub.trading_frames(), 1);
+    }
+
+    #[test]
+    fn a_listener_that_does_not_read_is_dropped_and_its_channel_ends() {
+        let hub = hub();
+        let (number, messages) = subscribed(&hub, r#""wallet""#);
+        for _ in 0..=MOST_WAITING {
+            hub.with(|exchange, now| exchange.adjust_balance(0, "USDT", crate::core::Decimal::ONE, now)).unwrap();
+        }
+        assert!(!hub.receive(number, "{}"));
+        assert_eq!(messages.iter().count(), MOST_WAITING);
     }
 }

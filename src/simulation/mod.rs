@@ -39,6 +39,7 @@
 //!   may have queued before it.
 //! - A point may limit the base quantity that it brings ([`market::PricePoint::liquidity`]): orders then
 //!   fill in part. All orders, takers included, share it until the next point.
+//! - Orders trade with the market alone, never with each other.
 //! - Orders that one point fills are filled by price (the best first), then by time of arrival.
 //!
 //! # Fees

@@ -20,7 +20,6 @@ use super::stream::Channel;
 use super::websocket;
 use crate::http::{Method, Request, Response};
 
-const MAX_CONNECTIONS: usize = 512;
 /// How a server treats its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerOptions {
@@ -28,11 +27,13 @@ pub struct ServerOptions {
     pub idle: Duration,
     /// How long a stream may be silent, if its client does not ask for another time with `max_active_time`.
     pub stream_silence: Duration,
+    /// Connections at one time; more are answered with 503.
+    pub most_connections: usize,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(120), stream_silence: Duration::from_secs(600) }
+        Self { idle: Duration::from_secs(120), stream_silence: Duration::from_secs(600), most_connections: 256 }
     }
 }
 
@@ -143,7 +144,7 @@ fn begin(number: u64, mut socket: TcpStream, shared: &Arc<Shared>) {
     let Ok(handle) = socket.try_clone() else { return };
     // Held until the thread's handle is in its place, so that a short connection does not end before that.
     let mut connections = shared.connections();
-    if connections.len() >= MAX_CONNECTIONS {
+    if connections.len() >= shared.options.most_connections {
         let _ = socket.write_all(&encode(&plain(503, "too many connections"), false));
         return;
     }
@@ -495,5 +496,30 @@ mod tests {
         let options = ServerOptions { idle: Duration::from_millis(30), ..ServerOptions::default() };
         let server = Server::start("127.0.0.1:0", hub, options).unwrap();
         assert_eq!(connect(&server).read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn connections_are_counted_and_one_too_many_is_turned_away_until_another_ends() {
+        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
+        let options = ServerOptions { most_connections: 1, ..ServerOptions::default() };
+        let server = Server::start("127.0.0.1:0", hub, options).unwrap();
+        let first = connect(&server);
+        let mut reader = BufReader::new(first.try_clone().unwrap());
+        (&first).write_all(TIME.as_bytes()).unwrap();
+        assert_eq!(read_answer(&mut reader).0, "HTTP/1.1 200 OK");
+        assert_eq!(read_answer(&mut BufReader::new(connect(&server))).0, "HTTP/1.1 503 Service Unavailable");
+        drop((first, reader));
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let socket = connect(&server);
+            // It may be turned away, and closed, before it has said anything.
+            let sent = (&socket).write_all(TIME.as_bytes());
+            let mut status = String::new();
+            let read = BufReader::new(socket).read_line(&mut status);
+            if sent.is_ok() && read.is_ok() && status == "HTTP/1.1 200 OK\r\n" {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "the place was never free again");
+        }
     }
 }
