@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::{Account, Push, Rows};
 use super::book::Book;
-use super::order::{Ending, Kind, NewOrder, Order, Status, TimeInForce};
+use super::filters::{check, needs};
+use super::order::{Ending, Kind, NewOrder, Order, Status};
 use super::refusal::{self, Refusal};
 use super::settings::{RateLimits, Settings};
 use crate::core::instrument::Instrument;
 use crate::core::order::Side;
-use crate::core::{Decimal, Timestamp, money};
+use crate::core::{Decimal, Timestamp};
 
 /// The exchange.
 pub struct Exchange {
@@ -375,76 +376,6 @@ impl Exchange {
     }
 }
 
-/// Whether an order passes the instrument's filters, now.
-fn check(book: &Book, side: Side, kind: Kind, quantity: Decimal) -> Result<(), Refusal> {
-    let instrument = &book.listing().instrument;
-    if quantity <= Decimal::ZERO {
-        return Err(Refusal::new(refusal::TOO_SMALL, "Order quantity exceeded lower limit."));
-    }
-    let in_quote = kind == Kind::MarketQuote;
-    let (step, code) = match kind {
-        Kind::MarketQuote => (instrument.amount_step, refusal::AMOUNT_STEP),
-        Kind::MarketBase | Kind::Limit { .. } => (instrument.quantity_step, refusal::QUANTITY_STEP),
-    };
-    if money::floor_to(quantity, step) != quantity {
-        let message =
-            if in_quote { "Market order amount decimal too long." } else { "Order quantity decimal too long." };
-        return Err(Refusal::new(code, message));
-    }
-    let (price, largest) = match kind {
-        Kind::Limit { price, .. } => {
-            check_price(book, side, price)?;
-            (price, instrument.max_limit_quantity)
-        }
-        Kind::MarketBase | Kind::MarketQuote => (book.taking_price(side), instrument.max_market_quantity),
-    };
-    let value = if in_quote { Some(quantity) } else { price.checked_mul(quantity) };
-    let largest_value = largest.checked_mul(price).unwrap_or(Decimal::MAX);
-    match value {
-        Some(value) if value < instrument.min_notional => {
-            Err(Refusal::new(refusal::MIN_NOTIONAL, "Order value exceeded lower limit."))
-        }
-        Some(value) if value <= largest_value => Ok(()),
-        _ => Err(Refusal::new(refusal::TOO_LARGE, "Order amount too large.")),
-    }
-}
-
-fn check_price(book: &Book, side: Side, price: Decimal) -> Result<(), Refusal> {
-    let tick = book.listing().instrument.tick_size;
-    if price <= Decimal::ZERO || money::floor_to(price, tick) != price {
-        return Err(Refusal::new(refusal::TICK_SIZE, "Order price has too many decimals."));
-    }
-    let reach = book.bid() * book.listing().price_limit_ratio;
-    let text = |limit: Decimal| money::text(money::floor_to(limit, tick));
-    match side {
-        Side::Buy if price > book.bid() + reach => Err(Refusal::new(
-            refusal::BUY_PRICE_LIMIT,
-            format!("Buy order price cannot be higher than {}.", text(book.bid() + reach)),
-        )),
-        Side::Sell if price < book.bid() - reach => Err(Refusal::new(
-            refusal::SELL_PRICE_LIMIT,
-            format!("Sell order price cannot be lower than {}.", text(book.bid() - reach)),
-        )),
-        Side::Buy | Side::Sell => Ok(()),
-    }
-}
-
-/// The coin an order pays with, and how much of it must be free.
-fn needs(book: &Book, side: Side, kind: Kind, quantity: Decimal) -> (&str, Decimal) {
-    let instrument = &book.listing().instrument;
-    let price = book.taking_price(side);
-    match (side, kind) {
-        (Side::Buy, Kind::MarketQuote) => (&instrument.quote_coin, quantity),
-        (Side::Buy, Kind::MarketBase) => (&instrument.quote_coin, price * quantity),
-        (Side::Buy, Kind::Limit { price, .. }) => (&instrument.quote_coin, price * quantity),
-        (Side::Sell, Kind::MarketQuote) => {
-            let base = money::quotient_floor(quantity, price, instrument.quantity_step).unwrap_or(Decimal::MAX);
-            (&instrument.base_coin, base)
-        }
-        (Side::Sell, Kind::MarketBase | Kind::Limit { .. }) => (&instrument.base_coin, quantity),
-    }
-}
-
 fn insufficient() -> Refusal {
     Refusal::new(refusal::BALANCE, "Insufficient balance.")
 }
@@ -457,14 +388,204 @@ pub(super) fn unknown_symbol(symbol: &str) -> Refusal {
     Refusal::new(refusal::SYMBOL, format!("Invalid symbol: {symbol:?}."))
 }
 
-impl TimeInForce {
-    /// Bybit's word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gtc => "GTC",
-            Self::Ioc => "IOC",
-            Self::Fok => "FOK",
-            Self::PostOnly => "PostOnly",
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::order::TimeInForce;
+    use crate::simulation::settings::{AccountSettings, RateLimits};
+    use crate::simulation::testing::*;
+    use Side::{Buy, Sell};
+
+    #[test]
+    fn an_instrument_that_is_not_traded_takes_no_orders() {
+        let mut exchange = exchange();
+        exchange.book_mut(BTC).unwrap().listing_mut().instrument.trading = false;
+        assert_eq!(refused(&mut exchange, limit(Buy, "59000", "0.001")), refusal::NOT_TRADING);
+    }
+
+    #[test]
+    fn orders_lock_what_they_pay_with_and_cannot_exceed_it() {
+        let mut exchange = exchange();
+        let buy = place(&mut exchange, limit(Buy, "50000", "0.15"));
+        assert_eq!(free_and_locked(&exchange, "USDT"), (d("2500"), d("7500")));
+        let sell = place(&mut exchange, limit(Sell, "70000", "0.4"));
+        assert_eq!(free_and_locked(&exchange, "BTC"), (d("0.6"), d("0.4")));
+        assert_eq!(refused(&mut exchange, limit(Buy, "50000", "0.050001")), refusal::BALANCE);
+        assert_eq!(refused(&mut exchange, limit(Sell, "70000", "0.600001")), refusal::BALANCE);
+        assert_eq!(refused(&mut exchange, order(Buy, Kind::MarketQuote, "2500.00000001")), refusal::BALANCE);
+        assert_eq!(refused(&mut exchange, order(Sell, Kind::MarketBase, "0.600001")), refusal::BALANCE);
+        for id in [buy.id, sell.id] {
+            exchange.cancel(0, BTC, &OrderRef::Id(id), NOW).unwrap();
         }
+        assert_eq!(free_and_locked(&exchange, "USDT"), (d("10000"), Decimal::ZERO));
+        assert_eq!(free_and_locked(&exchange, "BTC"), (Decimal::ONE, Decimal::ZERO));
+    }
+
+    #[test]
+    fn a_name_is_taken_for_ever_even_when_its_order_is_forgotten() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a-1_B")).id;
+        // The duplicate is told before anything else that is wrong with the second: too little money, a bad price.
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "9"), "a-1_B")), refusal::DUPLICATE);
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "0.001", "9"), "a-1_B")), refusal::DUPLICATE);
+        exchange.cancel(0, BTC, &by_link("a-1_B"), NOW).unwrap();
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "0.1"), "a-1_B")), refusal::DUPLICATE);
+        let much_later = Timestamp(NOW.0 + 30 * 24 * 3600 * 1000);
+        let again = exchange.create(0, named(limit(Buy, "50000", "0.1"), "a-1_B"), much_later);
+        assert_eq!(again.unwrap_err().code, refusal::DUPLICATE);
+        assert!(exchange.orders().all(|order| order.id != id), "the order itself is forgotten");
+    }
+
+    #[test]
+    fn the_name_of_a_refused_order_is_still_free() {
+        let mut exchange = exchange();
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "9"), "a")), refusal::BALANCE);
+        assert_eq!(place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a")).link_id, "a");
+    }
+
+    #[test]
+    fn ids_are_unique_and_grow() {
+        let mut exchange = exchange();
+        let ids: Vec<u64> = (0..5).map(|_| place(&mut exchange, limit(Buy, "50000", "0.01")).id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        assert_eq!(ids[0], 1_800_000_000_000_000_001);
+    }
+
+    #[test]
+    fn five_hundred_orders_may_be_open() {
+        let mut exchange = exchange();
+        for _ in 0..500 {
+            place(&mut exchange, limit(Sell, "70000", "0.0001"));
+        }
+        assert_eq!(refused(&mut exchange, limit(Sell, "70000", "0.0001")), refusal::TOO_MANY_OPEN);
+        exchange.cancel_all(0, None, None, NOW).unwrap();
+        place(&mut exchange, limit(Sell, "70000", "0.0001"));
+    }
+
+    #[test]
+    fn only_open_orders_of_the_account_and_symbol_can_be_cancelled() {
+        let mut exchange = exchange();
+        place(&mut exchange, named(limit(Buy, "50000", "0.01"), "a"));
+        place(&mut exchange, named(order(Buy, Kind::MarketQuote, "50"), "filled"));
+        let mut code = |symbol: &str, name: &str| exchange.cancel(0, symbol, &by_link(name), NOW).map_err(|e| e.code);
+        assert_eq!(code(BTC, "b"), Err(refusal::NOT_OPEN));
+        assert_eq!(code("ETHUSDT", "a"), Err(refusal::NOT_OPEN));
+        assert_eq!(code("NOPE", "a"), Err(refusal::SYMBOL));
+        assert_eq!(code(BTC, "filled"), Err(refusal::NOT_OPEN));
+        assert!(code(BTC, "a").is_ok());
+        assert_eq!(code(BTC, "a"), Err(refusal::NOT_OPEN));
+    }
+
+    #[test]
+    fn a_cancelled_order_says_so() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, limit(Buy, "50000", "0.01")).id;
+        exchange.cancel(0, BTC, &OrderRef::Id(id), NOW).unwrap();
+        let order = found(&exchange, id);
+        assert_eq!((order.status, order.ending.cancel_type()), (Status::Cancelled, "CancelByUser"));
+        assert_eq!((order.leaves_quantity(), order.leaves_value()), (Decimal::ZERO, Decimal::ZERO));
+    }
+
+    #[test]
+    fn cancel_all_takes_a_symbol_a_base_coin_or_everything() {
+        let mut exchange = exchange();
+        let eth = |price| NewOrder { symbol: "ETHUSDT".to_owned(), ..limit(Buy, price, "0.01") };
+        place(&mut exchange, limit(Buy, "50000", "0.01"));
+        place(&mut exchange, eth("2000"));
+        assert_eq!(exchange.cancel_all(0, Some("ETHUSDT"), None, NOW).unwrap().len(), 1);
+        place(&mut exchange, eth("2000"));
+        assert_eq!(exchange.cancel_all(0, None, Some("ETH"), NOW).unwrap().len(), 1);
+        assert_eq!(exchange.cancel_all(0, None, None, NOW).unwrap().len(), 1);
+        assert_eq!(exchange.cancel_all(0, None, None, NOW).unwrap(), []);
+        assert_eq!(exchange.cancel_all(0, Some("NOPE"), None, NOW).unwrap_err().code, refusal::SYMBOL);
+    }
+
+    #[test]
+    fn an_amended_order_keeps_its_names_and_changes_its_lock() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a")).id;
+        let accepted = exchange.amend(0, BTC, &by_link("a"), Some(d("40000")), Some(d("0.2")), NOW).unwrap();
+        assert_eq!(accepted, Accepted { id, link_id: "a".to_owned() });
+        assert_eq!(free_and_locked(&exchange, "USDT"), (d("2000"), d("8000")));
+        let order = found(&exchange, id);
+        assert_eq!((order.price(), order.quantity, order.status), (Some(d("40000")), d("0.2"), Status::New));
+    }
+
+    #[test]
+    fn an_amendment_passes_the_same_filters_and_changes_nothing_when_refused() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, limit(Buy, "50000", "0.1")).id;
+        let before = found(&exchange, id);
+        for (price, quantity, code) in [
+            (Some("50000.001"), None, refusal::TICK_SIZE),
+            (None, Some("0.1000001"), refusal::QUANTITY_STEP),
+            (None, Some("0.00001"), refusal::MIN_NOTIONAL),
+            (Some("64000"), None, refusal::BUY_PRICE_LIMIT),
+            (None, Some("0.200001"), refusal::BALANCE),
+            (Some("50000"), Some("0.1"), refusal::PARAMETER),
+            (None, None, refusal::PARAMETER),
+        ] {
+            let result = exchange.amend(0, BTC, &OrderRef::Id(id), price.map(d), quantity.map(d), NOW);
+            assert_eq!(result.unwrap_err().code, code, "{price:?} {quantity:?}");
+        }
+        assert_eq!(found(&exchange, id), before);
+        assert_eq!(free_and_locked(&exchange, "USDT"), (d("5000"), d("5000")));
+        let unknown = exchange.amend(0, BTC, &OrderRef::Id(7), Some(d("1")), None, NOW);
+        assert_eq!(unknown.unwrap_err().code, refusal::NOT_OPEN);
+    }
+
+    #[test]
+    fn an_amended_quantity_must_exceed_what_is_filled() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, limit(Buy, "50000", "0.1")).id;
+        move_to_thin(&mut exchange, "49999", "0.04");
+        let mut amend = |quantity| exchange.amend(0, BTC, &OrderRef::Id(id), None, Some(d(quantity)), NOW);
+        assert_eq!(amend("0.04").unwrap_err().code, refusal::INVALID);
+        assert!(amend("0.05").is_ok());
+        let order = found(&exchange, id);
+        assert_eq!((order.status, order.leaves_quantity()), (Status::PartiallyFilled, d("0.01")));
+        assert_eq!(free_and_locked(&exchange, "USDT").1, d("500"));
+    }
+
+    #[test]
+    fn an_amended_price_that_crosses_takes_and_a_maker_only_order_ends() {
+        let mut exchange = exchange();
+        let id = place(&mut exchange, limit(Buy, "50000", "0.1")).id;
+        exchange.amend(0, BTC, &OrderRef::Id(id), Some(d("60100")), None, NOW).unwrap();
+        let order = found(&exchange, id);
+        assert_eq!((order.status, order.average_price()), (Status::Filled, Some(d("60000.01"))));
+        let id = place(&mut exchange, limit_as(Sell, "70000", "0.1", TimeInForce::PostOnly)).id;
+        exchange.amend(0, BTC, &OrderRef::Id(id), Some(d("60000")), None, NOW).unwrap();
+        assert_eq!(found(&exchange, id).ending, Ending::WouldTake);
+        assert_eq!(free_and_locked(&exchange, "BTC").1, Decimal::ZERO);
+    }
+
+    #[test]
+    fn accounts_do_not_see_each_other() {
+        let mut settings = settings();
+        settings.accounts.push(AccountSettings::new("other", "other", "USDT", d("10000")));
+        let mut exchange = Exchange::new(settings);
+        let id = place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a")).id;
+        for name in [by_link("a"), OrderRef::Id(id)] {
+            assert_eq!(exchange.cancel(1, BTC, &name, NOW).unwrap_err().code, refusal::NOT_OPEN);
+        }
+        exchange.create(1, named(limit(Buy, "50000", "0.1"), "a"), NOW).unwrap();
+        assert_eq!(exchange.accounts()[1].holding("USDT").locked, d("5000"));
+    }
+
+    #[test]
+    fn a_balance_changed_from_outside_never_goes_below_what_is_locked() {
+        let mut exchange = exchange();
+        place(&mut exchange, limit(Buy, "50000", "0.1"));
+        assert_eq!(exchange.adjust_balance(0, "USDT", d("-5000.01"), NOW).unwrap_err().code, refusal::BALANCE);
+        exchange.adjust_balance(0, "USDT", d("-5000"), NOW).unwrap();
+        exchange.adjust_balance(0, "XRP", d("7"), NOW).unwrap();
+        assert_eq!(free_and_locked(&exchange, "USDT"), (Decimal::ZERO, d("5000")));
+        assert_eq!(free_and_locked(&exchange, "XRP").0, d("7"));
+    }
+
+    #[test]
+    fn the_limits_a_second_are_bybits() {
+        assert_eq!(RateLimits::default(), RateLimits { create: 20, cancel: 20, amend: 10, read: 50 });
     }
 }

@@ -13,10 +13,10 @@ use super::exchange::Exchange;
 use super::market::PricePoint;
 use super::stream::{self, Channel, Session};
 use crate::core::Timestamp;
-use crate::http::{Request, Response};
+use crate::http::{Request, Response, Transport, TransportError};
 
 /// Messages that may wait for one listener; one that falls further behind is dropped.
-const MOST_WAITING: usize = 100_000;
+const MOST_WAITING: usize = 10_000;
 
 /// What time it is for the exchange.
 pub type TimeSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -135,6 +135,10 @@ impl State {
                 }
             }
         }
+        self.drop_the_slow();
+    }
+
+    fn drop_the_slow(&mut self) {
         self.listeners.retain(|_, listener| listener.messages.len() < MOST_WAITING);
     }
 
@@ -144,6 +148,14 @@ impl State {
                 let _ = listener.messages.send(message);
             }
         }
+        self.drop_the_slow();
+    }
+}
+
+impl Transport for Arc<Hub> {
+    /// Answers in memory; it cannot fail.
+    fn send(&mut self, request: &Request) -> Result<Response, TransportError> {
+        Ok(self.handle(request))
     }
 }
 
@@ -151,4 +163,60 @@ impl State {
 pub fn wall_clock() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Timestamp(since.map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Method;
+    use crate::simulation::testing::*;
+
+    fn hub() -> Arc<Hub> {
+        Hub::new(exchange(), Arc::new(|| NOW))
+    }
+
+    fn subscribed(hub: &Hub, topics: &str) -> (u64, Receiver<String>) {
+        let (number, messages) = hub.open(Channel::Private);
+        let expires = NOW.0 + 1000;
+        let sign = sign("paper", &format!("GET/realtime{expires}"));
+        assert!(hub.receive(number, &format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#)));
+        assert!(hub.receive(number, &format!(r#"{{"op":"subscribe","args":[{topics}]}}"#)));
+        assert_eq!(messages.try_iter().count(), 2);
+        (number, messages)
+    }
+
+    const ORDER: &str = r#"{"category":"spot","symbol":"BTCUSDT","side":"Buy","orderType":"Market","qty":"50"}"#;
+
+    #[test]
+    fn a_request_in_memory_is_answered_and_its_messages_are_queued_when_it_returns() {
+        let mut hub = hub();
+        let (_, messages) = subscribed(&hub, r#""order","execution","wallet""#);
+        let answer = hub.send(&signed(Method::Post, "/v5/order/create", ORDER, NOW)).unwrap();
+        assert_eq!(answer.status, 200);
+        assert_eq!(messages.try_iter().count(), 3);
+        assert_eq!(hub.trading_frames(), 2, "a wallet's message does not count");
+    }
+
+    #[test]
+    fn only_messages_to_somebody_are_counted() {
+        let hub = hub();
+        let (number, messages) = subscribed(&hub, r#""order""#);
+        hub.handle(&signed(Method::Post, "/v5/order/create", ORDER, NOW));
+        assert_eq!((messages.try_iter().count(), hub.trading_frames()), (1, 1));
+        hub.close(number);
+        assert!(!hub.receive(number, "{}"), "a closed session takes nothing");
+        hub.handle(&signed(Method::Post, "/v5/order/create", ORDER, NOW));
+        assert_eq!(hub.trading_frames(), 1);
+    }
+
+    #[test]
+    fn a_listener_that_does_not_read_is_dropped_and_its_channel_ends() {
+        let hub = hub();
+        let (number, messages) = subscribed(&hub, r#""wallet""#);
+        for _ in 0..=MOST_WAITING {
+            hub.with(|exchange, now| exchange.adjust_balance(0, "USDT", crate::core::Decimal::ONE, now)).unwrap();
+        }
+        assert!(!hub.receive(number, "{}"));
+        assert_eq!(messages.iter().count(), MOST_WAITING);
+    }
 }

@@ -12,8 +12,8 @@
 //!  driver, lockstep   who moves the market, and what time it is
 //!     │ advance
 //!     ▼
-//!  exchange ── matching ── account ── book       the rules; pure, single-threaded, deterministic
-//!     ▲   │ Push                (settings, order, refusal: their words)
+//!  exchange ── filters ── matching ── book ── account     the rules; pure, single-threaded, deterministic
+//!     ▲   │ Push                                        (settings, order, refusal: their words)
 //!     │   ▼
 //!  api, stream     Bybit's REST and WebSocket protocols as pure functions of text (wire: their JSON)
 //!     ▲   │
@@ -21,7 +21,7 @@
 //!  hub             one lock around the exchange and the sessions listening to it
 //!     ▲   │
 //!     │   ▼
-//!  server, websocket, tls     sockets on loopback
+//!  server (http1, websocket), tls     sockets on loopback
 //! ```
 //!
 //! Everything above `hub` is free of threads, sockets and clocks: the moment is handed in by the caller, and
@@ -39,12 +39,20 @@
 //!   may have queued before it.
 //! - A point may limit the base quantity that it brings ([`market::PricePoint::liquidity`]): orders then
 //!   fill in part. All orders, takers included, share it until the next point.
+//! - Orders trade with the market alone, never with each other.
 //! - Orders that one point fills are filled by price (the best first), then by time of arrival.
 //!
 //! # Fees
 //!
 //! A fee is `rate × what is received`, exactly: in base coin for a buy, in quote coin for a sell. An account may
 //! pay in a third coin instead ([`settings::FeeCoin`]) as long as it holds enough of it.
+//!
+//! # Use
+//!
+//! A standalone exchange, dated by the wall clock: [`Hub::on_wall_clock`], [`server::Server::start`] with it, and a
+//! [`driver::Driver`] that moves the market; [`tls::TlsFront`] in front if TLS is wanted. Paper trading, where bot and
+//! exchange share a virtual clock: [`lockstep::Lockstep::new`], a server on its hub, its clock and feed for the bot.
+//! In memory, without sockets: a shared hub is a [`crate::http::Transport`], and [`stream::Session`] the stream.
 //!
 //! # Errors
 //!
@@ -56,16 +64,22 @@ pub mod api;
 pub mod book;
 pub mod driver;
 pub mod exchange;
+mod filters;
+mod http1;
 pub mod hub;
 pub mod lockstep;
 pub mod market;
 mod matching;
 pub mod order;
+#[cfg(test)]
+mod properties;
 mod query;
 pub mod refusal;
 pub mod server;
 pub mod settings;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 mod websocket;
 mod wire;

@@ -49,6 +49,18 @@ pub enum TimeInForce {
     PostOnly,
 }
 
+impl TimeInForce {
+    /// Bybit's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gtc => "GTC",
+            Self::Ioc => "IOC",
+            Self::Fok => "FOK",
+            Self::PostOnly => "PostOnly",
+        }
+    }
+}
+
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {

@@ -5,7 +5,7 @@
 //! its status and the connection closed.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,19 +14,11 @@ use std::time::Duration;
 
 use tungstenite::handshake::server::{create_response, write_response};
 
+use super::http1::{Incoming, PATIENCE, Unreadable, encode, plain, read_request, refuse};
 use super::hub::Hub;
 use super::stream::Channel;
 use super::websocket;
 use crate::http::{Method, Request, Response};
-
-/// Bytes of a request's line and headers.
-const MAX_HEAD: usize = 16 * 1024;
-/// Bytes of a request's body.
-const MAX_BODY: usize = 64 * 1024;
-const MAX_HEADERS: usize = 64;
-const MAX_CONNECTIONS: usize = 512;
-/// How long a client may take for the rest of a request it has begun, and for reading an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a server treats its connections.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +27,13 @@ pub struct ServerOptions {
     pub idle: Duration,
     /// How long a stream may be silent, if its client does not ask for another time with `max_active_time`.
     pub stream_silence: Duration,
+    /// Connections at one time; more are answered with 503.
+    pub most_connections: usize,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(120), stream_silence: Duration::from_secs(600) }
+        Self { idle: Duration::from_secs(120), stream_silence: Duration::from_secs(600), most_connections: 256 }
     }
 }
 
@@ -150,7 +144,7 @@ fn begin(number: u64, mut socket: TcpStream, shared: &Arc<Shared>) {
     let Ok(handle) = socket.try_clone() else { return };
     // Held until the thread's handle is in its place, so that a short connection does not end before that.
     let mut connections = shared.connections();
-    if connections.len() >= MAX_CONNECTIONS {
+    if connections.len() >= shared.options.most_connections {
         let _ = socket.write_all(&encode(&plain(503, "too many connections"), false));
         return;
     }
@@ -162,39 +156,6 @@ fn begin(number: u64, mut socket: TcpStream, shared: &Arc<Shared>) {
         serving.connections().remove(&number);
     });
     connections.insert(number, Connection { socket: handle, thread: thread.ok() });
-}
-
-/// A request as it was read.
-struct Incoming {
-    method: String,
-    target: String,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
-    keep_alive: bool,
-}
-
-impl Incoming {
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
-    }
-
-    fn is_upgrade(&self) -> bool {
-        self.header("Upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
-    }
-}
-
-/// Why there is no request.
-enum Unreadable {
-    /// The client is gone, or was idle for too long.
-    Gone,
-    /// It sent something that is answered with this status and then closed.
-    Status(u16, &'static str),
-}
-
-impl From<io::Error> for Unreadable {
-    fn from(_: io::Error) -> Self {
-        Self::Gone
-    }
 }
 
 fn serve(socket: &mut TcpStream, shared: &Shared) -> io::Result<()> {
@@ -220,103 +181,6 @@ fn serve(socket: &mut TcpStream, shared: &Shared) -> io::Result<()> {
         if !keep_alive {
             return Ok(());
         }
-    }
-}
-
-/// Answers what cannot be read, and takes what is still coming for a moment: closing a socket with unread bytes
-/// would reset the connection and lose the answer.
-fn refuse(socket: &mut TcpStream, status: u16, reason: &str) -> io::Result<()> {
-    socket.write_all(&encode(&plain(status, reason), false))?;
-    socket.shutdown(Shutdown::Write)?;
-    socket.set_read_timeout(Some(Duration::from_millis(200)))?;
-    let mut rest = [0; 4096];
-    for _ in 0..256 {
-        if socket.read(&mut rest)? == 0 {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn read_request(socket: &mut TcpStream, buffer: &mut Vec<u8>, idle: Duration) -> Result<Incoming, Unreadable> {
-    socket.set_read_timeout(Some(if buffer.is_empty() { idle } else { PATIENCE }))?;
-    let (mut incoming, head, length) = loop {
-        if let Some(parsed) = parse_head(buffer)? {
-            break parsed;
-        }
-        if buffer.len() > MAX_HEAD {
-            return Err(Unreadable::Status(431, "request head too large"));
-        }
-        receive(socket, buffer)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-    };
-    let expects = incoming.header("Expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-    if expects && buffer.len() < head + length {
-        socket.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-    }
-    while buffer.len() < head + length {
-        receive(socket, buffer)?;
-    }
-    incoming.body = buffer[head..head + length].to_vec();
-    buffer.drain(..head + length);
-    Ok(incoming)
-}
-
-fn receive(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Unreadable> {
-    let mut chunk = [0; 4096];
-    let count = socket.read(&mut chunk)?;
-    if count == 0 {
-        return Err(Unreadable::Gone);
-    }
-    buffer.extend_from_slice(&chunk[..count]);
-    Ok(())
-}
-
-/// The request's head, where it ends, and how long its body is; `None` if more must be read first.
-fn parse_head(buffer: &[u8]) -> Result<Option<(Incoming, usize, usize)>, Unreadable> {
-    if buffer.is_empty() {
-        return Ok(None);
-    }
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    let head = match request.parse(buffer) {
-        Ok(httparse::Status::Complete(head)) => head,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(Unreadable::Status(431, "too many headers")),
-        Err(_) => return Err(Unreadable::Status(400, "not an HTTP request")),
-    };
-    if head > MAX_HEAD {
-        return Err(Unreadable::Status(431, "request head too large"));
-    }
-    let mut incoming = Incoming {
-        method: request.method.unwrap_or_default().to_owned(),
-        target: request.path.unwrap_or_default().to_owned(),
-        headers: request.headers.iter().map(|header| (header.name.to_owned(), header.value.to_vec())).collect(),
-        body: Vec::new(),
-        keep_alive: request.version == Some(1),
-    };
-    match incoming.header("Connection") {
-        Some(value) if value.eq_ignore_ascii_case(b"close") => incoming.keep_alive = false,
-        Some(value) if value.eq_ignore_ascii_case(b"keep-alive") => incoming.keep_alive = true,
-        _ => {}
-    }
-    let length = body_length(&incoming)?;
-    Ok(Some((incoming, head, length)))
-}
-
-fn body_length(incoming: &Incoming) -> Result<usize, Unreadable> {
-    if incoming.header("Transfer-Encoding").is_some() {
-        return Err(Unreadable::Status(501, "Transfer-Encoding is not supported: send Content-Length"));
-    }
-    let mut lengths = incoming.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Content-Length"));
-    let Some((_, value)) = lengths.next() else { return Ok(0) };
-    let malformed = Unreadable::Status(400, "Content-Length is not valid");
-    if lengths.any(|(_, other)| other != value) || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(malformed);
-    }
-    match std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) {
-        Some(length) if length <= MAX_BODY => Ok(length),
-        _ => Err(Unreadable::Status(413, "request body too large")),
     }
 }
 
@@ -384,21 +248,278 @@ fn silence(query: &str) -> Option<Duration> {
     (30..=600).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
-fn plain(status: u16, text: &str) -> Response {
-    let headers = vec![("Content-Type".to_owned(), "text/plain; charset=utf-8".to_owned())];
-    Response { status, headers, body: format!("{text}\n").into_bytes() }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::testing::*;
+    use crate::simulation::{Exchange, Hub};
+    use serde_json::{Value, json};
+    use std::io::{BufRead, BufReader, Read};
+    use tungstenite::Message;
 
-/// The whole answer as bytes, to leave in one write.
-fn encode(response: &Response, keep_alive: bool) -> Vec<u8> {
-    let reason = tungstenite::http::StatusCode::from_u16(response.status).ok().and_then(|code| code.canonical_reason());
-    let mut head = format!("HTTP/1.1 {} {}\r\n", response.status, reason.unwrap_or("Unknown"));
-    for (name, value) in &response.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+    fn server() -> Server {
+        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
+        Server::start("127.0.0.1:0", hub, ServerOptions::default()).unwrap()
     }
-    let connection = if keep_alive { "keep-alive" } else { "close" };
-    head.push_str(&format!("Content-Length: {}\r\nConnection: {connection}\r\n\r\n", response.body.len()));
-    let mut bytes = head.into_bytes();
-    bytes.extend_from_slice(&response.body);
-    bytes
+
+    fn connect(server: &Server) -> TcpStream {
+        let socket = TcpStream::connect(server.address()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket
+    }
+
+    /// Sends bytes and reads until the server closes.
+    fn exchange_bytes(server: &Server, bytes: &[u8]) -> String {
+        let mut socket = connect(server);
+        socket.write_all(bytes).unwrap();
+        let mut answer = String::new();
+        let _ = socket.read_to_string(&mut answer);
+        answer
+    }
+
+    /// One answer of a connection that stays open: its status line and its body.
+    fn read_answer(reader: &mut BufReader<TcpStream>) -> (String, String) {
+        let mut status = String::new();
+        reader.read_line(&mut status).unwrap();
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(value) = line.strip_prefix("Content-Length: ") {
+                length = value.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        (status.trim().to_owned(), String::from_utf8(body).unwrap())
+    }
+
+    fn post(path: &str, body: &str) -> String {
+        let request = signed(Method::Post, path, body, NOW);
+        let mut text = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in request.headers {
+            text.push_str(&format!("{}: {value}\r\n", name.to_ascii_lowercase()));
+        }
+        format!("{text}\r\n{body}")
+    }
+
+    const TIME: &str = "GET /v5/market/time HTTP/1.1\r\nHost: x\r\n\r\n";
+    const ORDER: &str = r#"{"category":"spot","symbol":"BTCUSDT","side":"Buy","orderType":"Market","qty":"50"}"#;
+
+    #[test]
+    fn one_connection_serves_many_requests_and_pipelined_ones_in_order() {
+        let server = server();
+        let socket = connect(&server);
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        let mut writer = socket;
+        for _ in 0..3 {
+            writer.write_all(TIME.as_bytes()).unwrap();
+            assert_eq!(read_answer(&mut reader).0, "HTTP/1.1 200 OK");
+        }
+        let both = format!("{}{TIME}{}", post("/v5/order/create", ORDER), post("/v5/order/create", ORDER));
+        // In pieces, cut at awkward places.
+        for piece in both.as_bytes().chunks(37) {
+            writer.write_all(piece).unwrap();
+        }
+        let answers: Vec<String> = (0..3).map(|_| read_answer(&mut reader).1).collect();
+        assert!(answers[0].contains("\"orderId\":\"1800000000000000001\""), "{}", answers[0]);
+        assert!(answers[1].contains("timeNano"));
+        assert!(answers[2].contains("\"orderId\":\"1800000000000000003\""), "{}", answers[2]);
+    }
+
+    #[test]
+    fn what_is_not_a_proper_request_is_answered_with_its_status_and_closed() {
+        let server = server();
+        let line = |text: &str| format!("{text}\r\nHost: x\r\n");
+        let time = line("GET /v5/market/time HTTP/1.1");
+        let create = line("POST /v5/order/create HTTP/1.1");
+        for (request, status) in [
+            ("\x16\x03\x01 this is TLS\r\n\r\n".to_owned(), "400 Bad Request"),
+            ("complete nonsense\r\n\r\n".to_owned(), "400 Bad Request"),
+            (format!("{create}Content-Length: x\r\n\r\n"), "400 Bad Request"),
+            (format!("{create}Content-Length: -1\r\n\r\n"), "400 Bad Request"),
+            (format!("{create}Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), "400 Bad Request"),
+            (format!("{create}Content-Length: 65537\r\n\r\n"), "413 Payload Too Large"),
+            (format!("{create}Content-Length: 99999999999999999999999\r\n\r\n"), "413 Payload Too Large"),
+            (format!("{create}Transfer-Encoding: chunked\r\n\r\n"), "501 Not Implemented"),
+            (format!("{time}X: {}\r\n\r\n", "a".repeat(17_000)), "431 Request Header Fields Too Large"),
+            (format!("{time}{}\r\n", "X: y\r\n".repeat(70)), "431 Request Header Fields Too Large"),
+        ] {
+            let answer = exchange_bytes(&server, request.as_bytes());
+            let shown: String = request.chars().take(80).collect();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{shown:?} gave {answer:?}");
+            assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        }
+        assert!(exchange_bytes(&server, format!("{time}Connection: close\r\n\r\n").as_bytes()).contains("200 OK"));
+    }
+
+    #[test]
+    fn other_methods_and_misplaced_bodies_are_refused() {
+        let server = server();
+        let last = "Host: x\r\nConnection: close\r\n";
+        for (request, status) in [
+            (format!("PUT /v5/market/time HTTP/1.1\r\n{last}\r\n"), "405"),
+            (format!("HEAD /v5/market/time HTTP/1.1\r\n{last}\r\n"), "405"),
+            (format!("GET /v5/market/time HTTP/1.1\r\n{last}Content-Length: 2\r\n\r\n{{}}"), "400"),
+            (format!("GET /nothing HTTP/1.1\r\n{last}\r\n"), "404"),
+            (format!("GET /v5/private HTTP/1.1\r\n{last}\r\n"), "426"),
+            (format!("GET /v5/private HTTP/1.1\r\n{last}Upgrade: websocket\r\n\r\n"), "400"),
+            (format!("GET /nothing HTTP/1.1\r\n{last}Upgrade: websocket\r\n\r\n"), "404"),
+            ("GET /v5/market/time HTTP/1.0\r\n\r\n".to_owned(), "200"),
+        ] {
+            let answer = exchange_bytes(&server, request.as_bytes());
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?} gave {answer:?}");
+        }
+        let head = exchange_bytes(&server, format!("HEAD / HTTP/1.1\r\n{last}\r\n").as_bytes());
+        assert!(head.ends_with("\r\n\r\n"), "an answer to HEAD has no body: {head:?}");
+    }
+
+    #[test]
+    fn a_client_that_waits_for_leave_to_send_its_body_gets_it() {
+        let server = server();
+        let request = post("/v5/order/create", ORDER);
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        let mut socket = connect(&server);
+        socket.write_all(format!("{head}\r\nExpect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+        let mut leave = [0; 25];
+        socket.read_exact(&mut leave).unwrap();
+        assert_eq!(&leave, b"HTTP/1.1 100 Continue\r\n\r\n");
+        socket.write_all(body.as_bytes()).unwrap();
+        assert!(read_answer(&mut BufReader::new(socket)).1.contains("\"retCode\":0"));
+    }
+
+    type Client = tungstenite::WebSocket<TcpStream>;
+
+    fn stream(server: &Server, path: &str) -> Client {
+        let url = format!("ws://{}{path}", server.address());
+        tungstenite::client(url, connect(server)).unwrap().0
+    }
+
+    fn say(client: &mut Client, message: &Value) -> Value {
+        client.send(Message::text(message.to_string())).unwrap();
+        hear(client)
+    }
+
+    fn hear(client: &mut Client) -> Value {
+        match client.read().unwrap() {
+            Message::Text(text) => serde_json::from_str(text.as_str()).unwrap(),
+            other => panic!("{other:?} is no text"),
+        }
+    }
+
+    fn subscribed(server: &Server) -> Client {
+        let mut client = stream(server, "/v5/private?max_active_time=1m");
+        let expires = NOW.0 + 1000;
+        let sign = sign("paper", &format!("GET/realtime{expires}"));
+        assert_eq!(say(&mut client, &json!({ "op": "auth", "args": ["paper", expires, sign] }))["success"], true);
+        assert_eq!(say(&mut client, &json!({ "op": "subscribe", "args": ["order", "execution"] }))["success"], true);
+        client
+    }
+
+    #[test]
+    fn what_a_request_causes_is_pushed_on_the_private_stream() {
+        let server = server();
+        let (mut first, mut second) = (subscribed(&server), subscribed(&server));
+        connect(&server).write_all(post("/v5/order/create", ORDER).as_bytes()).unwrap();
+        for client in [&mut first, &mut second] {
+            let (execution, order) = (hear(client), hear(client));
+            assert_eq!(
+                (&execution["topic"], &execution["data"][0]["execQty"]),
+                (&json!("execution"), &json!("0.000833"))
+            );
+            assert_eq!((&order["topic"], &order["data"][0]["category"]), (&json!("order"), &json!("spot")));
+        }
+    }
+
+    #[test]
+    fn a_move_of_the_market_is_pushed_without_being_asked_for() {
+        let server = server();
+        let mut client = subscribed(&server);
+        let hub = Arc::clone(&server.shared.hub);
+        let price = crate::core::Decimal::from(59_000);
+        hub.with(|exchange, now| exchange.create(0, limit(crate::core::order::Side::Buy, "59500", "0.001"), now))
+            .unwrap();
+        assert_eq!(hear(&mut client)["data"][0]["orderStatus"], "New");
+        assert_eq!(hub.advance(BTC, &crate::simulation::market::PricePoint::new(NOW, price)), 2);
+        assert_eq!(hear(&mut client)["data"][0]["isMaker"], true);
+        assert_eq!(hear(&mut client)["data"][0]["orderStatus"], "Filled");
+    }
+
+    #[test]
+    fn websocket_pings_are_answered_and_a_close_is_returned() {
+        let server = server();
+        let mut client = subscribed(&server);
+        client.send(Message::Ping(b"are you there".as_slice().into())).unwrap();
+        assert_eq!(client.read().unwrap(), Message::Pong(b"are you there".as_slice().into()));
+        client.close(None).unwrap();
+        assert!(matches!(client.read().unwrap(), Message::Close(_)));
+        assert!(matches!(client.read(), Err(tungstenite::Error::ConnectionClosed)));
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_ends_the_stream_but_not_the_server() {
+        let server = server();
+        let mut client = subscribed(&server);
+        let _ = client.send(Message::text("x".repeat(70_000)));
+        assert!(client.read().is_err() || client.read().is_err());
+        assert_eq!(say(&mut subscribed(&server), &json!({ "op": "ping" }))["op"], "pong");
+    }
+
+    #[test]
+    fn a_stop_closes_idle_connections_and_streams_and_frees_the_port() {
+        let mut server = server();
+        let mut idle = connect(&server);
+        let mut client = subscribed(&server);
+        let address = server.address();
+        server.stop();
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+        assert!(client.read().is_err());
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_silence_may_be_thirty_to_six_hundred_seconds() {
+        let seconds = |query: &str| silence(query).map(|time| time.as_secs());
+        assert_eq!(seconds("max_active_time=30s"), Some(30));
+        assert_eq!(seconds("a=b&max_active_time=10m"), Some(600));
+        for query in ["", "max_active_time=29s", "max_active_time=11m", "max_active_time=x", "max_active_time=1h"] {
+            assert_eq!(seconds(query), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_is_closed_after_its_time() {
+        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
+        let options = ServerOptions { idle: Duration::from_millis(30), ..ServerOptions::default() };
+        let server = Server::start("127.0.0.1:0", hub, options).unwrap();
+        assert_eq!(connect(&server).read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn connections_are_counted_and_one_too_many_is_turned_away_until_another_ends() {
+        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
+        let options = ServerOptions { most_connections: 1, ..ServerOptions::default() };
+        let server = Server::start("127.0.0.1:0", hub, options).unwrap();
+        let first = connect(&server);
+        let mut reader = BufReader::new(first.try_clone().unwrap());
+        (&first).write_all(TIME.as_bytes()).unwrap();
+        assert_eq!(read_answer(&mut reader).0, "HTTP/1.1 200 OK");
+        assert_eq!(read_answer(&mut BufReader::new(connect(&server))).0, "HTTP/1.1 503 Service Unavailable");
+        drop((first, reader));
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let socket = connect(&server);
+            // It may be turned away, and closed, before it has said anything.
+            let sent = (&socket).write_all(TIME.as_bytes());
+            let mut status = String::new();
+            let read = BufReader::new(socket).read_line(&mut status);
+            if sent.is_ok() && read.is_ok() && status == "HTTP/1.1 200 OK\r\n" {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "the place was never free again");
+        }
+    }
 }

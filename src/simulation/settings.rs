@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::core::Decimal;
 use crate::core::instrument::Instrument;
+use crate::core::{Decimal, Timestamp};
 
 /// The key and the secret of the default account. They guard play money on loopback.
 pub const DEFAULT_KEY: &str = "paper";
@@ -101,6 +101,15 @@ pub struct RateLimits {
     pub amend: u32,
     /// Everything that only asks.
     pub read: u32,
+}
+
+impl Settings {
+    /// The same, with ids that begin at a moment: an exchange started later, even after a crash, gives other ids than this
+    /// one did, so that a client with a memory never meets an id twice.
+    pub fn with_ids_from(self, moment: Timestamp) -> Self {
+        let milliseconds = u64::try_from(moment.0).unwrap_or(0);
+        Self { first_id: milliseconds.saturating_mul(1_000_000).max(1), ..self }
+    }
 }
 
 impl Default for RateLimits {
@@ -206,5 +215,12 @@ mod tests {
         let account = AccountSettings::new("the-key", "the-secret", "USDT", Decimal::ONE);
         let text = format!("{account:?}");
         assert!(!text.contains("the-key") && !text.contains("the-secret"), "{text}");
+    }
+
+    #[test]
+    fn an_exchange_started_a_millisecond_later_gives_other_ids() {
+        let first_id = |ms| Settings::default().with_ids_from(Timestamp(ms)).first_id;
+        assert_eq!(first_id(1_700_000_000_001) - first_id(1_700_000_000_000), 1_000_000);
+        assert_eq!(first_id(-5), 1);
     }
 }

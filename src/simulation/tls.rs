@@ -165,3 +165,61 @@ fn drain(to: &mut impl Write, buffer: &mut Vec<u8>) -> io::Result<Moved> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::server::{Server, ServerOptions};
+    use crate::simulation::testing::{NOW, settings};
+    use crate::simulation::{Exchange, Hub};
+    use native_tls::{Certificate, TlsConnector};
+
+    const CERTIFICATE: &[u8] = include_bytes!("../../tests/tls/server.pem");
+    const KEY: &[u8] = include_bytes!("../../tests/tls/server.key");
+    const CA: &[u8] = include_bytes!("../../tests/tls/ca.pem");
+    const OTHER_CA: &[u8] = include_bytes!("../../tests/tls/other-ca.pem");
+
+    fn server() -> (Server, TlsFront) {
+        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
+        let server = Server::start("127.0.0.1:0", hub, ServerOptions::default()).unwrap();
+        let front = TlsFront::start("127.0.0.1:0", CERTIFICATE, KEY, server.address()).unwrap();
+        (server, front)
+    }
+
+    fn connect(front: &TlsFront, ca: &[u8]) -> Result<TlsStream<TcpStream>, String> {
+        let mut builder = TlsConnector::builder();
+        builder.disable_built_in_roots(true).add_root_certificate(Certificate::from_pem(ca).unwrap());
+        let socket = TcpStream::connect(front.address()).unwrap();
+        socket.set_read_timeout(Some(HANDSHAKE)).unwrap();
+        builder.build().unwrap().connect("localhost", socket).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn rest_and_streams_pass_through_tls() {
+        let (_server, front) = server();
+        let mut rest = connect(&front, CA).unwrap();
+        rest.write_all(b"GET /v5/market/time HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        rest.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("timeNano"), "{answer}");
+        let url = format!("wss://localhost:{}/v5/private", front.address().port());
+        let (mut stream, _) = tungstenite::client(url, connect(&front, CA).unwrap()).unwrap();
+        stream.send(tungstenite::Message::text(r#"{"op":"ping"}"#)).unwrap();
+        assert!(stream.read().unwrap().to_text().unwrap().contains("\"op\":\"pong\""));
+    }
+
+    #[test]
+    fn a_certificate_of_another_ca_is_not_accepted() {
+        let (_server, front) = server();
+        assert!(connect(&front, OTHER_CA).is_err());
+        assert!(connect(&front, CA).is_ok(), "the server goes on");
+    }
+
+    #[test]
+    fn a_bad_certificate_or_key_is_an_error_that_says_so() {
+        let behind = "127.0.0.1:1".parse().unwrap();
+        let error = TlsFront::start("127.0.0.1:0", b"no certificate", KEY, behind).err().unwrap();
+        assert!(error.to_string().starts_with("certificate (PEM) and key (PEM, PKCS#8): "), "{error}");
+        assert!(TlsFront::start("127.0.0.1:0", CERTIFICATE, b"no key", behind).is_err());
+    }
+}

@@ -142,7 +142,8 @@ pub(super) fn execution(fill: &Fill) -> Value {
         "blockTradeId": "",
         "closedSize": "",
         "extraFees": "",
-        "seq": fill.id,
+        // Small enough for clients whose numbers have 53 bits.
+        "seq": fill.id % 1_000_000_000_000_000,
     })
 }
 

@@ -138,6 +138,22 @@ pub(super) fn orderbook(exchange: &Exchange, parameters: &Parameters, now: Times
     }))
 }
 
+/// The last trade of the market; there is no tape of those before.
+pub(super) fn recent_trade(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, Refusal> {
+    let book = one_book(exchange, parameters)?;
+    let row = json!({
+        "execId": now.0.to_string(),
+        "symbol": book.listing().instrument.symbol,
+        "price": money::text(book.bid()),
+        "size": shown_size(book),
+        "side": "Sell",
+        "time": now.0.to_string(),
+        "isBlockTrade": false,
+        "isRPITrade": false,
+    });
+    Ok(json!({ "category": "spot", "list": [row] }))
+}
+
 /// Bars of the asked interval, newest first, out of one-minute bars.
 pub(super) fn kline(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> Result<Value, Refusal> {
     let book = one_book(exchange, parameters)?;

@@ -7,6 +7,8 @@
 mod account;
 mod market;
 mod parameters;
+#[cfg(test)]
+mod tests;
 mod trade;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -63,6 +65,7 @@ fn endpoint(method: Method, path: &str) -> Option<Endpoint> {
         (Method::Get, "/v5/market/instruments-info") => public("/v5/market/instruments-info", market::instruments),
         (Method::Get, "/v5/market/tickers") => public("/v5/market/tickers", market::tickers),
         (Method::Get, "/v5/market/kline") => public("/v5/market/kline", market::kline),
+        (Method::Get, "/v5/market/recent-trade") => public("/v5/market/recent-trade", market::recent_trade),
         (Method::Get, "/v5/market/orderbook") => public("/v5/market/orderbook", market::orderbook),
         (Method::Get, "/v5/account/wallet-balance") => read("/v5/account/wallet-balance", account::wallet_balance),
         (Method::Get, "/v5/account/info") => read("/v5/account/info", account::info),
@@ -79,6 +82,9 @@ fn endpoint(method: Method, path: &str) -> Option<Endpoint> {
         (Method::Post, "/v5/order/cancel") => act("/v5/order/cancel", trade::cancel, |limits| limits.cancel),
         (Method::Post, "/v5/order/cancel-all") => {
             act("/v5/order/cancel-all", trade::cancel_all, |limits| limits.cancel)
+        }
+        (Method::Post, "/v5/order/create-batch" | "/v5/order/amend-batch" | "/v5/order/cancel-batch") => {
+            act("/v5/order/*-batch", account::not_on_demo, |limits| limits.create)
         }
         _ => return None,
     };

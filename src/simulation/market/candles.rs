@@ -8,7 +8,7 @@
 //!
 //! Which of high and low came first is unknown. Each candle becomes four points: the open at its first moment; 15 s
 //! later whichever of high and low is nearer to the open (the low if both are equally near); 30 s the other
-//! one; 45 s the close.
+//! one; 45 s the close. Candles longer than a minute are played the same way, within their first minute.
 //!
 //! The file is read as it is needed, never whole.
 
