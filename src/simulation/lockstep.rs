@@ -70,8 +70,8 @@ struct Player {
 /// What an advance of the clock brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Advance {
-    /// The market moved; so many messages were sent.
-    Moved(u64),
+    /// The market moved.
+    Moved,
     /// The moment is reached.
     Reached,
 }
@@ -143,9 +143,9 @@ impl Lockstep {
             return Advance::Reached;
         };
         self.set(point.time);
-        let sent = self.shared.hub.advance(&self.shared.symbol, &point);
+        self.shared.hub.advance(&self.shared.symbol, &point);
         player.load();
-        Advance::Moved(sent)
+        Advance::Moved
     }
 
     /// The clock never runs backwards.
@@ -205,7 +205,7 @@ impl Clock for Lockstep {
 pub struct LockstepFeed {
     lockstep: Lockstep,
     signals: Receiver<Signal>,
-    /// Frames given to the bot so far.
+    /// Frames given to the bot since its stream came up.
     given: u64,
     stream_up: bool,
     end_told: bool,
@@ -245,10 +245,10 @@ impl LockstepFeed {
     fn note(&mut self, signal: Signal) -> Signal {
         match &signal {
             Signal::Frame(_) => self.given += 1,
-            // What was sent to an earlier connection does not arrive any more.
+            // A new connection; the exchange has begun to count anew, too.
             Signal::StreamUp => {
                 self.stream_up = true;
-                self.given = self.lockstep.shared.hub.trading_frames();
+                self.given = 0;
             }
             Signal::StreamDown(_) => self.stream_up = false,
             Signal::StreamRefused(_) => self.stream_up = true,
@@ -412,6 +412,37 @@ mod tests {
         assert_eq!(feed.wait(start.after(Duration::from_secs(5))), None);
         assert_eq!(lockstep.now(), start.after(Duration::from_secs(5)));
         drop(late.join());
+    }
+
+    #[test]
+    fn after_a_reconnection_only_the_new_connection_counts() {
+        let lockstep = lockstep(walk(100), Pace::Unpaced);
+        let hub = lockstep.hub();
+        let (sender, signals) = unbounded();
+        let buy = || {
+            let (symbol, quantity) = ("BTCUSDT".to_owned(), Decimal::from(50));
+            let order = NewOrder { symbol, side: Side::Buy, kind: Kind::MarketQuote, quantity, link_id: String::new() };
+            hub.with(|exchange, now| exchange.create(0, order, now)).unwrap();
+        };
+        let first = stream(&hub, sender.clone(), 0);
+        let mut feed = lockstep.feed(signals);
+        assert_eq!(feed.wait(Timestamp(0)), Some(Signal::StreamUp));
+        hub.close(1);
+        first.join().unwrap();
+        // Nobody hears of this one: the bot has to ask for it.
+        buy();
+        sender.send(Signal::StreamDown("closed".to_owned())).unwrap();
+        let second = stream(&hub, sender.clone(), 1);
+        assert!(matches!(feed.wait(Timestamp(0)), Some(Signal::StreamDown(_))));
+        assert_eq!(feed.wait(Timestamp(0)), Some(Signal::StreamUp));
+        buy();
+        let begin = Instant::now();
+        let until = lockstep.now().after(Duration::from_secs(5));
+        let frames = (0..3).map_while(|_| feed.wait(until)).count();
+        assert_eq!((frames, lockstep.now()), (2, until));
+        assert!(begin.elapsed() < PATIENCE, "nothing was waited for in vain");
+        hub.close(2);
+        second.join().unwrap();
     }
 
     #[test]
