@@ -306,11 +306,11 @@ mod tests {
     use crate::simulation::account::Rows;
     use crate::simulation::market::{Fixed, RandomWalk, random_walk::Liveliness};
     use crate::simulation::order::{Kind, NewOrder, TimeInForce};
+    use crate::simulation::server::{Server, ServerOptions};
     use crate::simulation::settings::Settings;
     use crate::simulation::stream::Channel;
+    use crate::simulation::testing::sign;
     use crossbeam_channel::{Sender, unbounded};
-    use hmac::{Hmac, KeyInit, Mac};
-    use sha2::Sha256;
     use std::fmt::Write as _;
 
     fn walk(points: usize) -> Box<dyn Market + Send> {
@@ -327,9 +327,7 @@ mod tests {
     fn stream(hub: &Arc<Hub>, signals: Sender<Signal>, waver: u64) -> thread::JoinHandle<()> {
         let (number, messages) = hub.open(Channel::Private);
         let expires = hub.now().0 + 10_000;
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(b"paper").unwrap();
-        mac.update(format!("GET/realtime{expires}").as_bytes());
-        let sign = hex::encode(mac.finalize().into_bytes());
+        let sign = sign("paper", &format!("GET/realtime{expires}"));
         hub.receive(number, &format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#));
         hub.receive(number, r#"{"op":"subscribe","args":["order","execution","wallet"]}"#);
         thread::spawn(move || {
@@ -348,13 +346,36 @@ mod tests {
         })
     }
 
+    /// The same over a real connection to a real server.
+    fn stream_over_sockets(server: &Server, now: Timestamp, signals: Sender<Signal>) -> thread::JoinHandle<()> {
+        let socket = std::net::TcpStream::connect(server.address()).unwrap();
+        let (mut client, _) = tungstenite::client(format!("ws://{}/v5/private", server.address()), socket).unwrap();
+        let expires = now.0 + 10_000;
+        let sign = sign("paper", &format!("GET/realtime{expires}"));
+        let auth = format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#);
+        for text in [auth.as_str(), r#"{"op":"subscribe","args":["order","execution"]}"#] {
+            client.send(tungstenite::Message::text(text)).unwrap();
+            assert!(client.read().unwrap().to_text().unwrap().contains("\"success\":true"));
+        }
+        thread::spawn(move || {
+            let _ = signals.send(Signal::StreamUp);
+            while client.read().is_ok_and(|message| message.is_text()) {
+                let _ = signals.send(Signal::Frame(Vec::new()));
+            }
+        })
+    }
+
     /// A bot that rests a buy below and a sell above the market again and again, and writes down what it sees and when.
-    fn play(pace: Pace, waver: u64) -> String {
+    fn play(pace: Pace, waver: u64, sockets: bool) -> String {
         let lockstep = lockstep(walk(3_000), pace);
         let hub = lockstep.hub();
         hub.with(|exchange, now| exchange.adjust_balance(0, "BTC", Decimal::ONE, now)).unwrap();
         let (sender, signals) = unbounded();
-        let stream = stream(&hub, sender.clone(), waver);
+        let server = Server::start("127.0.0.1:0", Arc::clone(&hub), ServerOptions::default()).unwrap();
+        let stream = match sockets {
+            true => stream_over_sockets(&server, lockstep.now(), sender.clone()),
+            false => stream(&hub, sender.clone(), waver),
+        };
         let mut feed = lockstep.feed(signals);
         let mut diary = String::new();
         loop {
@@ -376,7 +397,7 @@ mod tests {
             }
         }
         let books = hub.with(|exchange, _| format!("{:?}", exchange.accounts()[0].holdings()));
-        drop((feed, sender));
+        drop((feed, sender, server));
         assert_eq!(Arc::strong_count(&stream_free(hub, stream)), 2, "the exchange is held by the lockstep and here");
         diary + &books
     }
@@ -390,10 +411,11 @@ mod tests {
 
     #[test]
     fn every_run_is_the_same_at_any_speed_and_however_slow_the_stream_is() {
-        let first = play(Pace::Unpaced, 0);
+        let first = play(Pace::Unpaced, 0, false);
         assert!(first.matches("Frame").count() > 300, "{}", first.matches("Frame").count());
-        assert_eq!(first, play(Pace::Unpaced, 1));
-        assert_eq!(first, play(Pace::Times(20_000), 3));
+        assert_eq!(first, play(Pace::Unpaced, 1, false));
+        assert_eq!(first, play(Pace::Times(20_000), 3, false));
+        assert_eq!(first, play(Pace::Unpaced, 0, true));
     }
 
     #[test]
