@@ -119,7 +119,7 @@ fn follow(hub: &Hub, symbol: &str, points: &Receiver<PricePoint>, stopped: &Rece
     loop {
         select! {
             recv(points) -> point => match point {
-                Ok(point) => { hub.advance(symbol, &point); }
+                Ok(point) => hub.advance(symbol, &point),
                 Err(_) => return,
             },
             recv(stopped) -> _ => return,

@@ -31,6 +31,13 @@ struct State {
     exchange: Exchange,
     listeners: BTreeMap<u64, Listener>,
     next_listener: u64,
+    youngest: Youngest,
+}
+
+/// The private session that authenticated last: its number, and the messages about trading queued for it.
+#[derive(Clone, Copy, Default)]
+struct Youngest {
+    number: u64,
     trading_frames: u64,
 }
 
@@ -42,7 +49,7 @@ struct Listener {
 impl Hub {
     /// Shares an exchange whose time `time` tells.
     pub fn new(exchange: Exchange, time: TimeSource) -> Arc<Self> {
-        let state = State { exchange, listeners: BTreeMap::new(), next_listener: 1, trading_frames: 0 };
+        let state = State { exchange, listeners: BTreeMap::new(), next_listener: 1, youngest: Youngest::default() };
         Arc::new(Self { state: Mutex::new(state), time })
     }
 
@@ -64,20 +71,19 @@ impl Hub {
         response
     }
 
-    /// Moves a market. Returns how many messages about orders and executions this queued.
-    pub fn advance(&self, symbol: &str, point: &PricePoint) -> u64 {
+    /// Moves a market.
+    pub fn advance(&self, symbol: &str, point: &PricePoint) {
         let mut state = self.lock();
-        let before = state.trading_frames;
         let now = self.now();
         state.exchange.advance(symbol, point, now);
         state.deliver();
         state.tell_market(symbol, now);
-        state.trading_frames - before
     }
 
-    /// How many messages about orders and executions were queued for listeners so far.
+    /// How many messages about orders and executions were queued for the private session that authenticated last,
+    /// since it did.
     pub fn trading_frames(&self) -> u64 {
-        self.lock().trading_frames
+        self.lock().youngest.trading_frames
     }
 
     /// Does something with the exchange itself; what it causes is delivered.
@@ -104,9 +110,13 @@ impl Hub {
     pub fn receive(&self, number: u64, text: &str) -> bool {
         let mut state = self.lock();
         let now = self.now();
-        let State { exchange, listeners, .. } = &mut *state;
+        let State { exchange, listeners, youngest, .. } = &mut *state;
         let Some(listener) = listeners.get_mut(&number) else { return false };
-        for answer in listener.session.receive(text, exchange, now) {
+        let answers = listener.session.receive(text, exchange, now);
+        if listener.session.account().is_some() && number > youngest.number {
+            *youngest = Youngest { number, trading_frames: 0 };
+        }
+        for answer in answers {
             // A client that has gone is noticed by its reader.
             let _ = listener.messages.send(answer);
         }
@@ -128,9 +138,12 @@ impl State {
         for account in 0..self.exchange.accounts().len() {
             for push in self.exchange.take_pushes(account) {
                 let trading = stream::is_trading(&push);
-                for listener in self.listeners.values().filter(|one| one.session.account() == Some(account)) {
+                let listeners = self.listeners.iter().filter(|(_, one)| one.session.account() == Some(account));
+                for (number, listener) in listeners {
                     let Some(message) = listener.session.private_message(&push, &self.exchange) else { continue };
-                    self.trading_frames += u64::from(trading);
+                    if trading && *number == self.youngest.number {
+                        self.youngest.trading_frames += 1;
+                    }
                     let _ = listener.messages.send(message);
                 }
             }
@@ -198,11 +211,16 @@ mod tests {
     }
 
     #[test]
-    fn only_messages_to_somebody_are_counted() {
+    fn messages_are_counted_for_the_session_that_authenticated_last() {
         let hub = hub();
-        let (number, messages) = subscribed(&hub, r#""order""#);
+        let (first, messages) = subscribed(&hub, r#""order""#);
         hub.handle(&signed(Method::Post, "/v5/order/create", ORDER, NOW));
         assert_eq!((messages.try_iter().count(), hub.trading_frames()), (1, 1));
+        let (number, messages) = subscribed(&hub, r#""order""#);
+        assert_eq!(hub.trading_frames(), 0);
+        hub.handle(&signed(Method::Post, "/v5/order/create", ORDER, NOW));
+        assert_eq!((messages.try_iter().count(), hub.trading_frames()), (1, 1));
+        hub.close(first);
         hub.close(number);
         assert!(!hub.receive(number, "{}"), "a closed session takes nothing");
         hub.handle(&signed(Method::Post, "/v5/order/create", ORDER, NOW));

@@ -70,8 +70,8 @@ struct Player {
 /// What an advance of the clock brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Advance {
-    /// The market moved; so many messages were sent.
-    Moved(u64),
+    /// The market moved.
+    Moved,
     /// The moment is reached.
     Reached,
 }
@@ -143,9 +143,9 @@ impl Lockstep {
             return Advance::Reached;
         };
         self.set(point.time);
-        let sent = self.shared.hub.advance(&self.shared.symbol, &point);
+        self.shared.hub.advance(&self.shared.symbol, &point);
         player.load();
-        Advance::Moved(sent)
+        Advance::Moved
     }
 
     /// The clock never runs backwards.
@@ -214,7 +214,7 @@ impl AdjustableClock for Lockstep {
 pub struct LockstepFeed {
     lockstep: Lockstep,
     signals: Receiver<Signal>,
-    /// Frames given to the bot so far.
+    /// Frames given to the bot since its stream came up.
     given: u64,
     stream_up: bool,
     end_told: bool,
@@ -254,10 +254,10 @@ impl LockstepFeed {
     fn note(&mut self, signal: Signal) -> Signal {
         match &signal {
             Signal::Frame(_) => self.given += 1,
-            // What was sent to an earlier connection does not arrive any more.
+            // A new connection; the exchange has begun to count anew, too.
             Signal::StreamUp => {
                 self.stream_up = true;
-                self.given = self.lockstep.shared.hub.trading_frames();
+                self.given = 0;
             }
             Signal::StreamDown(_) => self.stream_up = false,
             Signal::StreamRefused(_) => self.stream_up = true,
@@ -315,11 +315,11 @@ mod tests {
     use crate::simulation::account::Rows;
     use crate::simulation::market::{Fixed, RandomWalk, random_walk::Liveliness};
     use crate::simulation::order::{Kind, NewOrder, TimeInForce};
+    use crate::simulation::server::{Server, ServerOptions};
     use crate::simulation::settings::Settings;
     use crate::simulation::stream::Channel;
+    use crate::simulation::testing::sign;
     use crossbeam_channel::{Sender, unbounded};
-    use hmac::{Hmac, KeyInit, Mac};
-    use sha2::Sha256;
     use std::fmt::Write as _;
 
     fn walk(points: usize) -> Box<dyn Market + Send> {
@@ -336,9 +336,7 @@ mod tests {
     fn stream(hub: &Arc<Hub>, signals: Sender<Signal>, waver: u64) -> thread::JoinHandle<()> {
         let (number, messages) = hub.open(Channel::Private);
         let expires = hub.now().0 + 10_000;
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(b"paper").unwrap();
-        mac.update(format!("GET/realtime{expires}").as_bytes());
-        let sign = hex::encode(mac.finalize().into_bytes());
+        let sign = sign("paper", &format!("GET/realtime{expires}"));
         hub.receive(number, &format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#));
         hub.receive(number, r#"{"op":"subscribe","args":["order","execution","wallet"]}"#);
         thread::spawn(move || {
@@ -357,13 +355,36 @@ mod tests {
         })
     }
 
+    /// The same over a real connection to a real server.
+    fn stream_over_sockets(server: &Server, now: Timestamp, signals: Sender<Signal>) -> thread::JoinHandle<()> {
+        let socket = std::net::TcpStream::connect(server.address()).unwrap();
+        let (mut client, _) = tungstenite::client(format!("ws://{}/v5/private", server.address()), socket).unwrap();
+        let expires = now.0 + 10_000;
+        let sign = sign("paper", &format!("GET/realtime{expires}"));
+        let auth = format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#);
+        for text in [auth.as_str(), r#"{"op":"subscribe","args":["order","execution"]}"#] {
+            client.send(tungstenite::Message::text(text)).unwrap();
+            assert!(client.read().unwrap().to_text().unwrap().contains("\"success\":true"));
+        }
+        thread::spawn(move || {
+            let _ = signals.send(Signal::StreamUp);
+            while client.read().is_ok_and(|message| message.is_text()) {
+                let _ = signals.send(Signal::Frame(Vec::new()));
+            }
+        })
+    }
+
     /// A bot that rests a buy below and a sell above the market again and again, and writes down what it sees and when.
-    fn play(pace: Pace, waver: u64) -> String {
+    fn play(pace: Pace, waver: u64, sockets: bool) -> String {
         let lockstep = lockstep(walk(3_000), pace);
         let hub = lockstep.hub();
         hub.with(|exchange, now| exchange.adjust_balance(0, "BTC", Decimal::ONE, now)).unwrap();
         let (sender, signals) = unbounded();
-        let stream = stream(&hub, sender.clone(), waver);
+        let server = Server::start("127.0.0.1:0", Arc::clone(&hub), ServerOptions::default()).unwrap();
+        let stream = match sockets {
+            true => stream_over_sockets(&server, lockstep.now(), sender.clone()),
+            false => stream(&hub, sender.clone(), waver),
+        };
         let mut feed = lockstep.feed(signals);
         let mut diary = String::new();
         loop {
@@ -385,7 +406,7 @@ mod tests {
             }
         }
         let books = hub.with(|exchange, _| format!("{:?}", exchange.accounts()[0].holdings()));
-        drop((feed, sender));
+        drop((feed, sender, server));
         assert_eq!(Arc::strong_count(&stream_free(hub, stream)), 2, "the exchange is held by the lockstep and here");
         diary + &books
     }
@@ -399,10 +420,11 @@ mod tests {
 
     #[test]
     fn every_run_is_the_same_at_any_speed_and_however_slow_the_stream_is() {
-        let first = play(Pace::Unpaced, 0);
+        let first = play(Pace::Unpaced, 0, false);
         assert!(first.matches("Frame").count() > 300, "{}", first.matches("Frame").count());
-        assert_eq!(first, play(Pace::Unpaced, 1));
-        assert_eq!(first, play(Pace::Times(20_000), 3));
+        assert_eq!(first, play(Pace::Unpaced, 1, false));
+        assert_eq!(first, play(Pace::Times(20_000), 3, false));
+        assert_eq!(first, play(Pace::Unpaced, 0, true));
     }
 
     #[test]
@@ -421,6 +443,37 @@ mod tests {
         assert_eq!(feed.wait(start.after(Duration::from_secs(5))), None);
         assert_eq!(lockstep.now(), start.after(Duration::from_secs(5)));
         drop(late.join());
+    }
+
+    #[test]
+    fn after_a_reconnection_only_the_new_connection_counts() {
+        let lockstep = lockstep(walk(100), Pace::Unpaced);
+        let hub = lockstep.hub();
+        let (sender, signals) = unbounded();
+        let buy = || {
+            let (symbol, quantity) = ("BTCUSDT".to_owned(), Decimal::from(50));
+            let order = NewOrder { symbol, side: Side::Buy, kind: Kind::MarketQuote, quantity, link_id: String::new() };
+            hub.with(|exchange, now| exchange.create(0, order, now)).unwrap();
+        };
+        let first = stream(&hub, sender.clone(), 0);
+        let mut feed = lockstep.feed(signals);
+        assert_eq!(feed.wait(Timestamp(0)), Some(Signal::StreamUp));
+        hub.close(1);
+        first.join().unwrap();
+        // Nobody hears of this one: the bot has to ask for it.
+        buy();
+        sender.send(Signal::StreamDown("closed".to_owned())).unwrap();
+        let second = stream(&hub, sender.clone(), 1);
+        assert!(matches!(feed.wait(Timestamp(0)), Some(Signal::StreamDown(_))));
+        assert_eq!(feed.wait(Timestamp(0)), Some(Signal::StreamUp));
+        buy();
+        let begin = Instant::now();
+        let until = lockstep.now().after(Duration::from_secs(5));
+        let frames = (0..3).map_while(|_| feed.wait(until)).count();
+        assert_eq!((frames, lockstep.now()), (2, until));
+        assert!(begin.elapsed() < PATIENCE, "nothing was waited for in vain");
+        hub.close(2);
+        second.join().unwrap();
     }
 
     #[test]

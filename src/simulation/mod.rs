@@ -73,7 +73,7 @@ mod matching;
 pub mod order;
 #[cfg(test)]
 mod properties;
-mod query;
+pub mod query;
 pub mod refusal;
 pub mod server;
 pub mod settings;

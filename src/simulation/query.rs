@@ -37,7 +37,7 @@ impl<T: Clone> Page<T> {
     where
         T: 'a,
     {
-        let mut rows: Vec<T> = rows.take(limit + 1).cloned().collect();
+        let mut rows: Vec<T> = rows.take(limit.saturating_add(1)).cloned().collect();
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().map(id).filter(|_| more);

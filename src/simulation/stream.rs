@@ -255,19 +255,10 @@ mod tests {
     use crate::core::order::Side;
     use crate::simulation::order::{Kind, NewOrder};
     use crate::simulation::settings::Settings;
-    use hmac::{Hmac, KeyInit, Mac};
-    use sha2::Sha256;
-
-    const NOW: Timestamp = Timestamp(1_700_000_000_000);
-
-    fn sign(text: &str) -> String {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(b"paper").unwrap();
-        mac.update(text.as_bytes());
-        hex::encode(mac.finalize().into_bytes())
-    }
+    use crate::simulation::testing::{NOW, sign};
 
     fn auth(expires: i64) -> String {
-        let sign = sign(&format!("GET/realtime{expires}"));
+        let sign = sign("paper", &format!("GET/realtime{expires}"));
         json!({ "req_id": "7", "op": "auth", "args": ["paper", expires, sign] }).to_string()
     }
 
