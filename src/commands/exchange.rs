@@ -10,6 +10,7 @@ use crate::command_line;
 use crate::core::Decimal;
 use crate::exit::{Exit, Failure};
 use crate::simulation::driver::{Driver, Pace, Source};
+use crate::simulation::hub::wall_clock;
 use crate::simulation::server::{Server, ServerOptions};
 use crate::simulation::settings::AccountSettings;
 use crate::simulation::tls::TlsFront;
@@ -40,7 +41,8 @@ pub fn exchange(options: &command_line::Exchange) -> Result<(), Failure> {
         taker_fee: options.fee_taker,
         ..Settings::default()
     };
-    let hub = Hub::on_wall_clock(Exchange::new(settings));
+    // A client may remember ids of an exchange that ran here before.
+    let hub = Hub::on_wall_clock(Exchange::new(settings.with_ids_from(wall_clock())));
     serve(options, &hub, source, &stopped)
 }
 
