@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kit::{Bot, STRATEGY, Venue, account, outcome, until};
+use kit::{Bot, Venue, account, outcome, until};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use recompra::core::ledger::Ledger;
@@ -24,7 +24,22 @@ use recompra::simulation::market::random_walk::{Liveliness, RandomWalk};
 use recompra::simulation::order::Order;
 
 /// How many market seconds, and so price points, pass in one second.
-const SPEED: u32 = 200;
+const SPEED: u32 = 1000;
+/// A narrow ladder, so that something happens all the time.
+const STRATEGY: &str = r#"
+symbol = "BTCUSDT"
+base_order_amount = "50"
+take_profit_percent = "0.1"
+max_rebuys = 6
+active_rebuys = 2
+rebuy_step_percent = "0.2"
+amount_scale = "1.1"
+deviation_from = "previous"
+max_capital = "1000"
+sell_delay = "0s"
+rebuy_delay = "0s"
+cycle_delay = "0s"
+"#;
 /// The bot is left alone after so many kills, until nothing is in doubt: doubts need time that kills do not leave.
 const BREATHER: u32 = 25;
 /// An order that never arrived is believed absent after ten seconds.
@@ -58,9 +73,8 @@ struct World {
 impl World {
     fn new(mode: &'static str, seed: u64) -> Self {
         let venue = Venue::new(&format!("kills-{mode}"), account());
-        let more = "active_rebuys = 2\ndeviation_from = \"previous\"\namount_scale = \"1.1\"\n";
-        let config = venue.configure("btc", &format!("{STRATEGY}take_profit_mode = \"{mode}\"\n{more}"));
-        let liveliness = Liveliness { largest_move: 1500, pull_back: 500 };
+        let config = venue.configure("btc", &format!("{STRATEGY}take_profit_mode = \"{mode}\"\n"));
+        let liveliness = Liveliness { largest_move: 800, pull_back: 400 };
         let walk = RandomWalk::new(seed, Timestamp(0), Decimal::from(60_000), Decimal::new(1, 2), liveliness);
         let source = Source::Market(Box::new(walk), Pace::Times(SPEED));
         let market = Driver::start(Arc::clone(&venue.hub), "BTCUSDT".to_owned(), source).unwrap();
@@ -71,7 +85,7 @@ impl World {
         let mut while_starting = 0;
         for kill in 1..=kills {
             let mut bot = Bot::start(&self.config);
-            let life = if self.random.random_bool(0.3) { 0..40 } else { 40..600 };
+            let life = if self.random.random_bool(0.3) { 0..150 } else { 150..450 };
             std::thread::sleep(Duration::from_millis(self.random.random_range(life)));
             assert!(bot.is_running(), "{}: the bot ended by itself before kill {kill}", self.mode);
             let starting = !kit::holds(&self.venue.state().join("lock"), &bot.id().to_string());
