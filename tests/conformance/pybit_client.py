@@ -10,6 +10,7 @@ function whose first line says the fact that it establishes. The last line is th
 every check passed.
 """
 
+import faulthandler
 import logging
 import os
 import re
@@ -72,12 +73,19 @@ class Stream(WebSocket):
     def __init__(self, channel, **keys):
         self.pongs = 0
         self.refusal = None
+        self._subscribing = threading.RLock()
         # pybit sends its own ping after each answered ping of the protocol.
         super().__init__(channel_type=channel, testnet=False, ping_interval=2, ping_timeout=1, retries=3, **keys)
 
+    def subscribe(self, *words, **more):
+        # pybit notes a subscription only after it has sent it: on loopback the answer can come first, and find nothing.
+        with self._subscribing:
+            super().subscribe(*words, **more)
+
     def _on_message(self, message):
-        self.pongs += '"pong"' in message
-        super()._on_message(message)
+        with self._subscribing:
+            self.pongs += '"pong"' in message
+            super()._on_message(message)
 
     def _process_auth_message(self, message):
         if message.get("success") is not True:
@@ -624,6 +632,7 @@ def main():
     def overdue(*_):
         exchange.process.kill()
         print(f"FAIL  all of it within {WHOLE_RUN} s", flush=True)
+        faulthandler.dump_traceback()
         os._exit(1)
 
     signal.signal(signal.SIGALRM, overdue)
