@@ -77,10 +77,16 @@ fn plan() -> OptionParser<Plan> {
 fn doctor() -> OptionParser<Doctor> {
     let config = config();
     let json = json("One JSON object instead of text");
-    construct!(Doctor { config, json })
+    let demo_money = long("demo-money")
+        .help("On demo, first ask Bybit for play money: so much of the quote coin, once a minute")
+        .argument::<String>("AMOUNT")
+        .parse(decimal)
+        .guard(|amount| *amount > Decimal::ZERO, "must be above 0")
+        .optional();
+    construct!(Doctor { config, demo_money, json })
         .to_options()
         .descr("Check configuration, key, clock, filters, balance and state directory; places nothing")
-        .footer("Example:\n   recompra doctor --config recompra.toml")
+        .footer("Example:\n   recompra doctor --config recompra.toml\n The first time on demo:\n   recompra doctor --demo-money 10000")
 }
 
 fn status() -> OptionParser<Status> {

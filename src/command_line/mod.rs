@@ -115,6 +115,8 @@ pub struct Plan {
 pub struct Doctor {
     /// The configuration file.
     pub config: PathBuf,
+    /// Play money to ask for on demo, in quote coin.
+    pub demo_money: Option<Decimal>,
     /// One JSON object instead of text.
     pub json: bool,
 }
@@ -303,7 +305,7 @@ mod tests {
         for (line, expected) in [
             ("paper", Command::Paper(Paper { cycles: None, market: market.clone(), config: None, json: false })),
             ("plan", Command::Plan(Plan { config: config.clone(), price: None, json: false })),
-            ("doctor", Command::Doctor(Doctor { config: config.clone(), json: false })),
+            ("doctor", Command::Doctor(Doctor { config: config.clone(), demo_money: None, json: false })),
             (
                 "run",
                 Command::Run(Run {

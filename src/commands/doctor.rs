@@ -201,6 +201,18 @@ pub fn ladder(market: Result<(&Instrument, Decimal), &Fault>, parameters: &Param
     }
 }
 
+/// Whether the play money that was asked for was given.
+pub fn demo_money(given: Result<(), &Fault>, amount: Decimal, quote_coin: &str) -> Vec<Finding> {
+    vec![match given {
+        Ok(()) => Finding::good("demo money", format!("{} {quote_coin} asked for and granted", text(amount))),
+        Err(fault) => Finding::warning(
+            "demo money",
+            format!("not granted: {fault}"),
+            "it is given on demo only, once a minute, up to 100000 USDT at a time",
+        ),
+    }]
+}
+
 /// The free balance of the quote coin against the whole ladder's cost.
 pub fn balance(
     balance: Result<&Balance, &Fault>,
@@ -216,7 +228,7 @@ pub fn balance(
     let Ok(cost) = ladder::cost(parameters) else { return Vec::new() };
     let found = format!("{} {quote_coin} free, the ladder costs {}", text(balance.free), text(cost));
     let more = match environment {
-        Environment::Demo => "ask for demo money on Bybit's demo trading page",
+        Environment::Demo => "recompra doctor --demo-money 10000 asks for play money",
         Environment::Testnet => "ask for test coins on Bybit's testnet",
         Environment::Mainnet => "deposit more, or lower the amounts",
     };

@@ -12,6 +12,7 @@ use super::trade::{directory_of, inspect, load};
 use crate::bybit::TlsRoots;
 use crate::command_line;
 use crate::config::{self, Config, Variables};
+use crate::core::Decimal;
 use crate::engine::ports::{Clock as _, Exchange as _};
 use crate::exit::{Exit, Failure};
 use crate::state_directory::{LockError, StateDirectory};
@@ -84,7 +85,7 @@ pub fn doctor(options: &command_line::Doctor, variables: Variables<'_>) -> Resul
     let loaded = config::load(&options.config);
     let mut report = Report { findings: doctor::configuration(&options.config, loaded.as_ref()) };
     if let Ok(config) = &loaded {
-        examine(config, variables, &mut report);
+        examine(config, options.demo_money, variables, &mut report);
     }
     if options.json {
         println!("{}", report.json());
@@ -96,7 +97,7 @@ pub fn doctor(options: &command_line::Doctor, variables: Variables<'_>) -> Resul
     Ok(report.exit())
 }
 
-fn examine(config: &Config, variables: Variables<'_>, report: &mut Report) {
+fn examine(config: &Config, demo_money: Option<Decimal>, variables: Variables<'_>, report: &mut Report) {
     let findings = &mut report.findings;
     match directory_of(config, variables) {
         Ok(directory) => {
@@ -145,6 +146,10 @@ fn examine(config: &Config, variables: Variables<'_>, report: &mut Report) {
         let info = client.key_info();
         findings.extend(doctor::key(info.as_ref(), config.environment, connection.clock.now()));
         if let Ok((instrument, _)) = &market {
+            if let Some(amount) = demo_money {
+                let given = connection.client.demo_apply_money(&instrument.quote_coin, amount);
+                findings.extend(doctor::demo_money(given.as_ref().copied(), amount, &instrument.quote_coin));
+            }
             let balance = connection.client.balance(&instrument.quote_coin);
             findings.extend(doctor::balance(
                 balance.as_ref(),
