@@ -15,7 +15,7 @@ use rand::{RngExt as _, SeedableRng as _};
 /// Places at which a seed is cut.
 const CUTS: usize = 60;
 /// Random changes of a seed.
-const CHANGES: usize = 150;
+const CHANGES: usize = 600;
 
 #[test]
 fn no_bytes_from_outside_make_a_parser_panic() {
