@@ -3,7 +3,7 @@
 CARGO  ?= cargo
 PYTHON ?= python3
 # What `make run` shows.
-PAPER  ?= --cycles 4 --speed 600 --seed 6
+PAPER  ?= --cycles 3 --speed 600 --seed 6
 # What `make conformance` installs from PyPI.
 PYBIT  ?= pybit==5.17.0
 # auto: the system's OpenSSL where its headers are, else built from source. Or: system, vendored.
