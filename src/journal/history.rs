@@ -248,6 +248,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_does_not_go_on_from_those_before_it_is_damaged() {
+        let folder = Folder::new("swapped");
+        folder.trade(1..=40);
+        let archive = archives(&folder.journal()).unwrap().remove(0);
+        let mut other = Vec::new();
+        for line in unpacked(&archive).unwrap().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let entry = crate::journal::line::read(line).unwrap();
+            crate::journal::line::write(&mut other, entry.n, Timestamp(entry.time.0 + 1), &entry.record).unwrap();
+        }
+        fs::write(&archive, other).unwrap();
+        let damage = history(&folder.journal()).unwrap_err().to_string();
+        assert!(damage.contains("line 2: its snapshot is not what the files before it add up to"), "{damage}");
+        // The bot itself needs only the file it writes.
+        assert_eq!(read(&folder.journal()).unwrap().ledger.last_cycle, 40);
+    }
+
+    #[test]
     fn a_file_whose_beginning_is_cut_off_is_damaged() {
         let folder = Folder::new("beheaded");
         folder.trade(1..=2);
