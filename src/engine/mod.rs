@@ -303,10 +303,11 @@ impl<'a> Engine<'a> {
     fn alarm_after_absence(&self) -> Option<Record> {
         let cause = AlarmCause::LostHistory;
         let sure = self.unseen_before.is_none() || self.ledger.ended || self.ledger.alarms.contains_key(&cause);
-        let message = "the bot did not end in peace, and was away for longer than the exchange remembers: orders of its last \
+        let message =
+            "the bot did not end in peace, and was away for longer than the exchange remembers: orders of its last \
                        moments may be unknown. No new buys: compare the account with `recompra status`, then let \
                        `recompra stop --close` sell what is held"
-            .to_owned();
+                .to_owned();
         (!sure).then_some(Record::Alarmed { cause, message })
     }
 

@@ -85,7 +85,9 @@ pub(crate) fn history_is_lost(world: &World) -> bool {
 /// After a long outage: an order that was live before it may, for all the bot can know, have had fills that are forgotten.
 pub(crate) fn forget_history(world: &mut World, from: i64) {
     let live = world.mirror.cycle.as_ref().is_some_and(|cycle| cycle.live_orders().next().is_some());
-    if !world.history_lost && (world.now - from >= 167 * 3_600_000 && (live || !world.mirror.ended) || history_is_lost(world)) {
+    if !world.history_lost
+        && (world.now - from >= 167 * 3_600_000 && (live || !world.mirror.ended) || history_is_lost(world))
+    {
         world.history_lost = true;
         world.say("the exchange has forgotten what the bot did not know");
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use recompra::bybit::AdjustableClock;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::{BotName, Side};
 use recompra::core::parameters::Parameters;
 use recompra::core::strategy::Goal;
 use recompra::core::{Decimal, Timestamp};
+use recompra::engine::ports::AdjustableClock;
 use recompra::engine::ports::{Clock, Signal};
 use recompra::http::Request;
 use recompra::simulation::Exchange;
