@@ -242,7 +242,7 @@ impl Decider<'_> {
         self.decision.wants_quote = true;
         if self.is_due(self.retry_due(cycle, Slot::Exit)) {
             let levels: Vec<u8> = cycle.lots.keys().copied().collect();
-            let offer = Offer { levels, cost: sells::cost_of_part(&held, quantity, instrument) };
+            let offer = Offer { levels, cost: held.cost_of_part(quantity, instrument) };
             self.place(cycle, Slot::Exit, OrderSpec::MarketSell { quantity }, Some(offer), Reason::Exit);
         }
     }
@@ -290,7 +290,7 @@ impl Decider<'_> {
     /// Whether no new buy may be placed: an order's fate is unknown, or something does not add up.
     fn buys_forbidden(&self, cycle: Option<&Cycle>) -> bool {
         self.situation.hold_buys
-            || self.situation.ledger.alarm.is_some()
+            || !self.situation.ledger.alarms.is_empty()
             || cycle.is_some_and(|cycle| cycle.live_orders().any(|(_, order)| order.is_unknown()))
     }
 

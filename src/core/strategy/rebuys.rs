@@ -6,7 +6,7 @@ use super::super::ledger::{Cycle, End, Order};
 use super::super::money::Decimal;
 use super::super::order::{OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
-use super::super::record::{Reason, Refusal};
+use super::super::record::Reason;
 use super::super::time::Timestamp;
 use super::Decider;
 
@@ -29,7 +29,7 @@ impl Decider<'_> {
             let Slot::Buy(level @ 1..) = key.slot else {
                 continue;
             };
-            let fits = wanted.iter().any(|rebuy| rebuy.level == level && is_as_planned(order, rebuy));
+            let fits = wanted.iter().any(|rebuy| rebuy.level == level && is_as_planned(order, rebuy, base_price));
             if !fits && order.executed_quantity.is_zero() {
                 self.cancel(key, order);
             }
@@ -76,17 +76,18 @@ impl Decider<'_> {
         committed: &mut Decimal,
     ) {
         let slot = Slot::Buy(rebuy.level);
-        let maker_refused =
-            cycle.latest(slot).is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::MakerOnly)));
-        self.decision.wants_quote |= maker_refused;
+        let refusal = cycle.latest(slot).and_then(|(_, order)| order.end());
+        let market_matters = matches!(refusal, Some(End::Refused(_)));
+        self.decision.wants_quote |= market_matters;
         if !self.is_due(self.rebuy_due(cycle).max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
             return;
         }
         let parameters = self.situation.parameters;
-        // The market has fallen below the level: rest as high as a maker can.
-        let below_ask = |ask: Decimal| instrument.price_down(ask - instrument.tick_size);
-        let quote = self.situation.quote.filter(|_| maker_refused);
-        let price = quote.map_or(rebuy.price, |quote| rebuy.price.min(below_ask(quote.ask)));
+        // The market has fallen below the level: rest as high as a maker can, or, where taking is allowed, ask no more than
+        // the market does, for the exchange refuses a price that is too far above it.
+        let reach = |ask: Decimal| if parameters.post_only { ask - instrument.tick_size } else { ask };
+        let quote = self.situation.quote.filter(|_| market_matters);
+        let price = quote.map_or(rebuy.price, |quote| rebuy.price.min(instrument.price_down(reach(quote.ask))));
         if instrument.check_limit(price, rebuy.quantity).is_err() {
             return;
         }
@@ -96,7 +97,7 @@ impl Decider<'_> {
             return;
         }
         *committed += spec.notional();
-        self.place(cycle, slot, spec, None, Reason::Rebuy { base_price, amount: rebuy.amount });
+        self.place(cycle, slot, spec, None, reason_of(rebuy, base_price));
     }
 
     /// Rebuys follow the sell of what was bought before them, and a lot's sale, by `rebuy_delay`.
@@ -107,11 +108,16 @@ impl Decider<'_> {
     }
 }
 
-/// Whether a live rebuy asks for what the ladder says; a maker-only one may have had to go lower.
-fn is_as_planned(order: &Order, rebuy: &Rebuy) -> bool {
+fn reason_of(rebuy: &Rebuy, base_price: Decimal) -> Reason {
+    Reason::Rebuy { base_price, amount: rebuy.amount }
+}
+
+/// Whether a live rebuy asks for what the ladder says. Where the market was below the level it had to go lower.
+fn is_as_planned(order: &Order, rebuy: &Rebuy, base_price: Decimal) -> bool {
+    let same_level = order.reason.as_ref().is_none_or(|reason| *reason == reason_of(rebuy, base_price));
     match order.spec {
-        OrderSpec::Limit { side: Side::Buy, price, quantity, post_only } => {
-            quantity == rebuy.quantity && (price == rebuy.price || (post_only && price < rebuy.price))
+        OrderSpec::Limit { side: Side::Buy, price, quantity, .. } => {
+            quantity == rebuy.quantity && (price == rebuy.price || (price < rebuy.price && same_level))
         }
         _ => false,
     }
