@@ -124,6 +124,13 @@ fn a_state_directory_that_cannot_be_written_is_74() {
     std::fs::write(venue.state(), "in the way").unwrap();
     let (code, _, error) = outcome(&["run", "--config", &config]);
     assert!(code == Some(74) && error.contains("state"), "{error}");
+    // A journal that the disk does not give is not a damaged one.
+    std::fs::remove_file(venue.state()).unwrap();
+    std::fs::create_dir_all(venue.journal()).unwrap();
+    for command in ["run", "status", "explain"] {
+        let (code, _, error) = outcome(&[command, "--config", &config]);
+        assert!(code == Some(74) && error.contains("state"), "{command}: {error}");
+    }
 }
 
 #[test]
