@@ -214,7 +214,12 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// [`Failure`]. Resting orders stay in every case.
     pub fn run(&mut self) -> Result<Outcome, Failure> {
-        self.start()?;
+        while let Err(failure) = self.start() {
+            match failure {
+                Failure::Journal(error) => self.await_journal(error)?,
+                failure => return Err(failure),
+            }
+        }
         loop {
             let reason = match self.turn() {
                 Ok(None) => continue,
@@ -303,10 +308,11 @@ impl<'a> Engine<'a> {
     fn alarm_after_absence(&self) -> Option<Record> {
         let cause = AlarmCause::LostHistory;
         let sure = self.unseen_before.is_none() || self.ledger.ended || self.ledger.alarms.contains_key(&cause);
-        let message = "the bot did not end in peace, and was away for longer than the exchange remembers: orders of its last \
+        let message =
+            "the bot did not end in peace, and was away for longer than the exchange remembers: orders of its last \
                        moments may be unknown. No new buys: compare the account with `recompra status`, then let \
                        `recompra stop --close` sell what is held"
-            .to_owned();
+                .to_owned();
         (!sure).then_some(Record::Alarmed { cause, message })
     }
 

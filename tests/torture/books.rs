@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use recompra::core::Decimal;
 use recompra::core::order::{BotName, OrderKey, Side, Slot};
 use recompra::core::parameters::TakeProfitMode;
-use recompra::core::Decimal;
 use recompra::simulation::account::{Push, Rows};
 use recompra::simulation::order::{Fill, Kind, Order};
 
