@@ -8,6 +8,8 @@ PAPER  ?= --cycles 3 --speed 600 --seed 6
 PYBIT  ?= pybit==5.17.0
 # How long `make fuzz` gives each target.
 FUZZ_SECONDS ?= 60
+# Which seed `make sim` replays.
+SEED   ?= 1
 # auto: the system's OpenSSL where its headers are, else built from source. Or: system, vendored.
 OPENSSL ?= auto
 
@@ -24,7 +26,7 @@ endif
 FEATURES ?= $(if $(filter vendored,$(OPENSSL_USED)),--features vendored-openssl)
 BUILD = --locked $(FEATURES)
 
-.PHONY: help preflight build run test check fmt architecture doc conformance fuzz clean
+.PHONY: help preflight build run test torture sim check fmt architecture doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -51,6 +53,12 @@ run: preflight ## several cycles of the whole bot against the exchange inside it
 
 test: preflight ## all tests
 	$(CARGO) test $(BUILD)
+
+torture: preflight ## a million seeds of the simulation that makes everything fail (RECOMPRA_SEEDS=n for another number)
+	RECOMPRA_SEEDS=$${RECOMPRA_SEEDS:-1000000} $(CARGO) test --profile torture $(BUILD) --test torture -- --nocapture whatever
+
+sim: preflight ## one seed of that simulation, with everything that happens in it: make sim SEED=7
+	RECOMPRA_SEED=$(SEED) $(CARGO) test $(BUILD) --test torture -- --nocapture whatever
 
 check: preflight ## formatting, lints, documentation and architecture, all without a warning
 	$(CARGO) fmt --check

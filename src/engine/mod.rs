@@ -214,7 +214,12 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// [`Failure`]. Resting orders stay in every case.
     pub fn run(&mut self) -> Result<Outcome, Failure> {
-        self.start()?;
+        while let Err(failure) = self.start() {
+            match failure {
+                Failure::Journal(error) => self.await_journal(error)?,
+                failure => return Err(failure),
+            }
+        }
         loop {
             let reason = match self.turn() {
                 Ok(None) => continue,

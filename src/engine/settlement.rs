@@ -259,7 +259,8 @@ impl Engine<'_> {
     /// Whether fills of an order may have been forgotten by the exchange before anybody saw them.
     fn may_have_lost_fills(&self, key: OrderKey) -> bool {
         let Some(before) = self.unseen_before else { return false };
-        self.ledger.order(key).is_some_and(|order| order.planned < before)
+        // An adopted order was placed before it was found.
+        self.ledger.order(key).is_some_and(|order| order.planned < before || order.reason.is_none())
     }
 
     /// Books the executions of one order. Whether the exchange answered.

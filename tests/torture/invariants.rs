@@ -31,6 +31,9 @@ pub(crate) fn of_books(world: &mut World, change: &Change) {
     if offered > held.max(Decimal::ZERO) {
         world.broken(2, format!("{offered} is offered, {held} is held"));
     }
+    if held < Decimal::ZERO {
+        world.broken(2, format!("{} more was sold than was held", -held));
+    }
     let bought = change.new.iter().any(|key| key.slot.side() == Side::Buy);
     let (committed, limit) = (world.books.committed(), world.parameters.max_capital);
     // The books spread costs over lots by their own rule; what they differ in is far below a thousandth.
@@ -279,6 +282,11 @@ fn booked_as_executed(world: &mut World, key: OrderKey, execution: &recompra::co
         && fill.fee_coin == execution.fee_coin;
     if !same {
         world.broken(3, format!("{key}: {execution:?} booked, {fill:?} made"));
+    }
+    let (silent, back) = world.silence;
+    if (silent..=back).contains(&fill.time.0) {
+        world.slowest.0 = world.slowest.0.max(world.now - fill.time.0);
+        world.slowest.1 = world.slowest.1.max(world.now - back.min(world.now));
     }
     let length = world.disk.bytes.len();
     if world.booked.insert(execution.exec_id.clone(), length).is_some() {

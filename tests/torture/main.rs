@@ -6,8 +6,10 @@
 //! - `RECOMPRA_SEEDS=n` runs so many seeds on all cores (`make torture`).
 
 mod books;
+mod broken_on_purpose;
 mod disk;
 mod drawing;
+mod facts;
 mod faults;
 mod invariants;
 mod run;

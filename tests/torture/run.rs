@@ -41,21 +41,26 @@ pub(crate) fn run(world: World) -> (Report, Rc<RefCell<World>>) {
     let world = Rc::new(RefCell::new(world));
     // The first life begins as any other does.
     world.borrow_mut().between_lives(None);
+    until_settled(&world);
+    let report = report(&world.borrow());
+    (report, world)
+}
+
+/// Life after life, until the world is settled or an invariant broke.
+pub(crate) fn until_settled(world: &Rc<RefCell<World>>) {
     loop {
-        let ended = catch_unwind(AssertUnwindSafe(|| life(&world)));
+        let ended = catch_unwind(AssertUnwindSafe(|| life(world)));
         // Between two lives the world goes on, and an invariant may break there too.
-        let next = catch_unwind(AssertUnwindSafe(|| after_life(&world, ended)));
+        let next = catch_unwind(AssertUnwindSafe(|| after_life(world, ended)));
         match next {
             Ok(true) => {}
             Ok(false) => break,
             Err(payload) => {
-                note_panic(&world, payload);
+                note_panic(world, payload);
                 break;
             }
         }
     }
-    let report = report(&world.borrow());
-    (report, world)
 }
 
 type Ended = Result<(), Box<dyn std::any::Any + Send>>;
@@ -143,7 +148,9 @@ impl World {
             self.broken(6, difference);
         }
         self.mirror = recovered.clone();
-        super::invariants::forget_history(self, recovered.watched.0);
+        if !recovered.is_blank() {
+            super::invariants::forget_history(self, recovered.watched.0);
+        }
         self.mirror_is_exact = true;
     }
 

@@ -15,11 +15,11 @@ use recompra::core::Decimal;
 /// What is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sabotage {
-    /// A create without a clear answer is sent again under the next name.
-    SendsAgain,
+    /// Each order is sent a second time, under the next name.
+    SendsTwice,
     /// Sells ask for twice what is held.
     OffersTwice,
-    /// Buys ask for ten times as much.
+    /// Buys ask for thirty times as much.
     IgnoresCapital,
     /// Each listed execution comes a second time under another name.
     BooksTwice,
@@ -85,7 +85,7 @@ impl<E: Exchange> Exchange for Saboteur<E> {
     fn place(&mut self, link_id: &str, spec: &OrderSpec) -> Result<String, Fault> {
         let spec = match self.sabotage {
             Some(Sabotage::OffersTwice) => scaled(spec, Side::Sell, Decimal::TWO),
-            Some(Sabotage::IgnoresCapital) => scaled(spec, Side::Buy, Decimal::TEN),
+            Some(Sabotage::IgnoresCapital) => scaled(spec, Side::Buy, Decimal::from(30)),
             _ => spec.clone(),
         };
         if self.is(Sabotage::NeverSells) && spec.side() == Side::Sell {
@@ -94,8 +94,9 @@ impl<E: Exchange> Exchange for Saboteur<E> {
         }
         let answer = self.exchange.place(link_id, &spec);
         match (&answer, self.sabotage) {
-            (Err(fault), Some(Sabotage::SendsAgain)) if fault.kind == FaultKind::Unknown => {
-                self.exchange.place(&next_name(link_id), &spec)
+            (Ok(_), Some(Sabotage::SendsTwice)) => {
+                drop(self.exchange.place(&next_name(link_id), &spec));
+                answer
             }
             (Err(fault), Some(Sabotage::TakesSilenceForRefusal)) if fault.kind == FaultKind::Unknown => {
                 Err(Fault { kind: FaultKind::Unreachable, ..fault.clone() })
@@ -154,7 +155,7 @@ impl<J: Journal> Journal for Forgetful<J> {
         if drops {
             let kept: Vec<Record> =
                 records.iter().filter(|record| !matches!(record, Record::OrderAccepted { .. })).cloned().collect();
-            return self.journal.append(time, &kept);
+            return if kept.is_empty() { Ok(()) } else { self.journal.append(time, &kept) };
         }
         self.journal.append(time, records)
     }

@@ -48,6 +48,7 @@ impl World {
             self.drop_link("dropped");
         } else if self.faults.hit(Fault::StreamMute) {
             self.say("fault: the stream falls mute");
+            self.silence = (self.now, i64::MAX);
             self.signals.clear();
             self.link = Link::Mute(self.now + NOTICED);
         }
@@ -56,6 +57,9 @@ impl World {
     fn drop_link(&mut self, why: &str) {
         self.say(&format!("the stream is {why}"));
         self.signals.clear();
+        if matches!(self.link, Link::Up(_)) {
+            self.silence = (self.now, i64::MAX);
+        }
         self.ready.push_back(Signal::StreamDown(why.to_owned()));
         let pause = if self.faults.ceased { 500 } else { self.faults.number(100, 30_000) };
         self.link = Link::Down(self.now + pause);
@@ -68,6 +72,7 @@ impl World {
             Link::Down(_) => {
                 self.link = Link::Up(self.connect());
                 self.ready.push_back(Signal::StreamUp);
+                self.silence.1 = self.now;
             }
             Link::Up(_) => {}
         }
@@ -145,7 +150,11 @@ impl Feed for FeedHandle {
             }
             let arrival = world.signals.front().map_or(i64::MAX, |(due, _)| due - world.now);
             let point = if world.faults.ceased { left } else { 1_000 };
-            let step = left.min(arrival).min(point).min(600_000);
+            let change = match world.link {
+                Link::Down(at) | Link::Mute(at) => at - world.now,
+                Link::Up(_) => i64::MAX,
+            };
+            let step = left.min(arrival).min(point).min(change).min(600_000);
             world.pass(step);
         }
     }

@@ -108,6 +108,11 @@ pub(crate) struct World {
     /// Whether somebody changed orders or filters, so that rules about what should rest do not hold.
     pub(crate) meddled: bool,
     pub(crate) settled: bool,
+    /// The last time the stream brought nothing: since when, and until when.
+    pub(crate) silence: (i64, i64),
+    /// How long the bot took to book a fill that it could not hear of: after the last sign of life of the stream, and after
+    /// the stream was back.
+    pub(crate) slowest: (i64, i64),
     pub(crate) lives: u64,
     pub(crate) deaths: u64,
     pub(crate) cycles: u64,
@@ -149,6 +154,8 @@ impl World {
             journal_lost: false,
             meddled: false,
             settled: false,
+            silence: (i64::MAX, i64::MAX),
+            slowest: (0, 0),
             lives: 0,
             deaths: 0,
             cycles: 0,
@@ -395,10 +402,7 @@ impl World {
             }
         }
         if self.faults.hit(Fault::DirectoryLost) {
-            self.say("fault: the state directory is lost");
-            self.disk.lose();
-            self.forget_journal();
-            self.journal_lost = true;
+            self.lose_directory();
         }
         let hour = 3_600_000;
         let pause = if self.faults.hit(Fault::OutageOfAWeek) {
@@ -463,7 +467,11 @@ impl World {
         }
     }
 
-    fn forget_journal(&mut self) {
+    /// The state directory is gone, and all that was in it.
+    pub(crate) fn lose_directory(&mut self) {
+        self.say("the state directory is lost");
+        self.disk.lose();
+        self.journal_lost = true;
         self.booked.clear();
         self.unknown.clear();
         self.mirror_is_exact = false;

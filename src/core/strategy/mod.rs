@@ -180,7 +180,7 @@ impl Decider<'_> {
             return;
         }
         if cycle.exit.is_none()
-            && let Some(cause) = self.exit_cause(cycle)
+            && let Some(cause) = self.exit_cause(cycle, instrument)
         {
             self.decision.steps.push(Step::DecideExit { cause });
             return;
@@ -197,7 +197,7 @@ impl Decider<'_> {
     }
 
     /// Why the cycle should be closed at market now, if it should.
-    fn exit_cause(&mut self, cycle: &Cycle) -> Option<ExitCause> {
+    fn exit_cause(&mut self, cycle: &Cycle, instrument: &Instrument) -> Option<ExitCause> {
         let Situation { parameters, goal, quote, now, .. } = *self.situation;
         if goal == Goal::Close {
             return Some(ExitCause::Close);
@@ -215,7 +215,9 @@ impl Decider<'_> {
         self.decision.wants_quote = true;
         let trigger = average * (Decimal::ONE - fraction);
         let price = quote?.last;
-        (price <= trigger).then_some(ExitCause::StopLoss { price, trigger })
+        // What is too small to sell is no loss to be stopped: it would be, cycle after cycle.
+        let worth = price.checked_mul(instrument.quantity_down(held.quantity))?;
+        (price <= trigger && worth >= instrument.min_notional).then_some(ExitCause::StopLoss { price, trigger })
     }
 
     /// The market sell of everything, once nothing else is live.
