@@ -13,7 +13,8 @@ use super::ports::{JournalError, Signal, StopWish};
 use super::{Engine, Failure};
 use crate::core::record::Record;
 
-/// The journal is synced when nothing has been written for this long.
+/// The journal is synced so long after the first record that is not safe yet, once nothing else is to be done. Counted from
+/// the last record instead, a bot that is never quiet would never be safe from a power cut.
 const SYNC_DELAY: Duration = Duration::from_secs(1);
 /// After a failed sync it is tried again this much later.
 const SYNC_PAUSE: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ impl Engine<'_> {
             }
             self.world.observer.recorded(now, record, &self.ledger);
         }
-        self.sync_due = Some(now.after(SYNC_DELAY));
+        self.sync_due.get_or_insert(now.after(SYNC_DELAY));
         Ok(())
     }
 
