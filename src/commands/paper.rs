@@ -27,7 +27,7 @@ use crate::core::ledger::Ledger;
 use crate::core::money::text;
 use crate::core::strategy::Goal;
 use crate::engine::ports::{AdjustableClock, Feed, Signal, StopWish};
-use crate::engine::{Assignment, Engine, RECONCILE_INTERVAL, World};
+use crate::engine::{Assignment, CLOCK_INTERVAL, Engine, RECONCILE_INTERVAL, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::Forgetful;
 use crate::narrator::{Form, Narrator, signed};
@@ -157,6 +157,7 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
         parameters: config.parameters.clone(),
         goal: Goal::Trade,
         reconcile_interval,
+        clock_interval: CLOCK_INTERVAL,
     };
     let began = clock.now();
     let mut engine = Engine::new(world, assignment, Ledger::default());

@@ -9,7 +9,7 @@
 //!  market/*        where prices come from: random walk, recorded candles, a live channel
 //!     │ PricePoint
 //!     ▼
-//!  driver, lockstep   who moves the market, and what time it is
+//!  driver, lockstep, direct   who moves the market, and what time it is
 //!     │ advance
 //!     ▼
 //!  exchange ── filters ── matching ── book ── account     the rules; pure, single-threaded, deterministic
@@ -52,7 +52,8 @@
 //! A standalone exchange, dated by the wall clock: [`Hub::on_wall_clock`], [`server::Server::start`] with it, and a
 //! [`driver::Driver`] that moves the market; [`tls::TlsFront`] in front if TLS is wanted. Paper trading, where bot and
 //! exchange share a virtual clock: [`lockstep::Lockstep::new`], a server on its hub, its clock and feed for the bot.
-//! In memory, without sockets: a shared hub is a [`crate::http::Transport`], and [`stream::Session`] the stream.
+//! In memory, without sockets: a shared hub is a [`crate::http::Transport`], and [`stream::Session`] the stream. Without
+//! even HTTP and JSON, for backtests: [`direct::Direct`].
 //!
 //! # Errors
 //!
@@ -62,6 +63,7 @@
 pub mod account;
 pub mod api;
 pub mod book;
+pub mod direct;
 pub mod driver;
 pub mod exchange;
 mod filters;

@@ -126,6 +126,8 @@ pub struct Decision {
     pub wake: Option<Timestamp>,
     /// Whether the strategy needs to know the market.
     pub wants_quote: bool,
+    /// If it needs it for this alone: the last price at or below which it will act.
+    pub trigger: Option<Decimal>,
     /// Whether the goal is reached and nothing is left to do.
     pub finished: bool,
     /// Why rebuys are not placed, if the ladder breaks a rule of the exchange.
@@ -212,10 +214,17 @@ impl Decider<'_> {
         let fraction = super::money::fraction(parameters.stop_loss_percent?);
         let held = cycle.held();
         let average = held.cost.checked_div(held.quantity).filter(|average| *average > Decimal::ZERO)?;
-        self.decision.wants_quote = true;
         let trigger = average * (Decimal::ONE - fraction);
+        self.decision.wants_quote = true;
+        self.decision.trigger = Some(trigger);
         let price = quote?.last;
         (price <= trigger).then_some(ExitCause::StopLoss { price, trigger })
+    }
+
+    /// Asks for the market, for more than the stop loss.
+    fn want_quote(&mut self) {
+        self.decision.wants_quote = true;
+        self.decision.trigger = None;
     }
 
     /// The market sell of everything, once nothing else is live.
@@ -239,7 +248,7 @@ impl Decider<'_> {
             self.close_cycle(cycle);
             return;
         }
-        self.decision.wants_quote = true;
+        self.want_quote();
         if self.is_due(self.retry_due(cycle, Slot::Exit)) {
             let levels: Vec<u8> = cycle.lots.keys().copied().collect();
             let offer = Offer { levels, cost: sells::cost_of_part(&held, quantity, instrument) };

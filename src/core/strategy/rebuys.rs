@@ -78,7 +78,9 @@ impl Decider<'_> {
         let slot = Slot::Buy(rebuy.level);
         let maker_refused =
             cycle.latest(slot).is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::MakerOnly)));
-        self.decision.wants_quote |= maker_refused;
+        if maker_refused {
+            self.want_quote();
+        }
         if !self.is_due(self.rebuy_due(cycle).max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
             return;
         }

@@ -104,7 +104,9 @@ impl Decider<'_> {
         let parameters = self.situation.parameters;
         let maker_refused =
             cycle.latest(group.slot).is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::MakerOnly)));
-        self.decision.wants_quote |= maker_refused;
+        if maker_refused {
+            self.want_quote();
+        }
         if !self.is_due(due.max(self.retry_due(cycle, group.slot))) {
             return;
         }

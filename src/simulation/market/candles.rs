@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Sub;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::core::Timestamp;
 /// Bytes of one line; no candle is longer.
 const LONGEST_LINE: u64 = 4096;
 /// Between the four points of a candle.
-const QUARTER: Duration = Duration::from_secs(15);
+pub(super) const QUARTER: Duration = Duration::from_secs(15);
 
 /// A candle file being read.
 pub struct Candles {
@@ -37,6 +38,8 @@ pub struct Candles {
     line: u64,
     layout: Option<Layout>,
     last: Option<Timestamp>,
+    /// The first candle, until it is asked for.
+    first: Option<Candle>,
     points: VecDeque<PricePoint>,
 }
 
@@ -64,10 +67,10 @@ impl Candles {
     /// # Errors
     /// As [`Candles::open`].
     pub fn read(file: String, lines: Box<dyn BufRead + Send>) -> Result<Self, MarketError> {
-        let mut candles = Self { file, lines, line: 0, layout: None, last: None, points: VecDeque::new() };
-        match candles.next_candle()? {
-            Some(candle) => candles.points.extend(points(&candle)),
-            None => return Err(candles.whole("holds no candle".to_owned())),
+        let mut candles = Self { file, lines, line: 0, layout: None, last: None, first: None, points: VecDeque::new() };
+        candles.first = candles.next_candle()?;
+        if candles.first.is_none() {
+            return Err(candles.whole("holds no candle".to_owned()));
         }
         Ok(candles)
     }
@@ -77,6 +80,9 @@ impl Candles {
     /// # Errors
     /// [`MarketError`].
     pub fn next_candle(&mut self) -> Result<Option<Candle>, MarketError> {
+        if self.first.is_some() {
+            return Ok(self.first.take());
+        }
         while let Some(line) = self.next_line()? {
             let line = line.trim();
             if line.is_empty() {
@@ -157,15 +163,19 @@ impl Market for Candles {
 
 /// The four points of a candle; see the module's documentation.
 pub fn points(candle: &Candle) -> [PricePoint; 4] {
-    let high_first = candle.high - candle.open < candle.open - candle.low;
-    let (second, third) = if high_first { (candle.high, candle.low) } else { (candle.low, candle.high) };
-    let at = |quarters: u32| candle.start.after(QUARTER * quarters);
-    [
-        PricePoint::new(at(0), candle.open),
-        PricePoint::new(at(1), second),
-        PricePoint::new(at(2), third),
-        PricePoint::new(at(3), candle.close),
-    ]
+    let prices = in_order(candle.open, candle.high, candle.low, candle.close);
+    [0, 1, 2, 3].map(|quarter| PricePoint::new(moment(candle.start, quarter), prices[quarter]))
+}
+
+/// The four prices of a candle in the order in which they are played, in whatever unit they are counted.
+pub(super) fn in_order<P: Copy + PartialOrd + Sub<Output = P>>(open: P, high: P, low: P, close: P) -> [P; 4] {
+    let high_first = high - open < open - low;
+    if high_first { [open, high, low, close] } else { [open, low, high, close] }
+}
+
+/// When one of the four prices is played.
+pub(super) fn moment(start: Timestamp, quarter: usize) -> Timestamp {
+    start.after(QUARTER * u32::try_from(quarter).unwrap_or(0))
 }
 
 #[cfg(test)]
