@@ -9,6 +9,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Finished, or stopped as asked.
     Finished = 0,
+    /// `audit` found a difference between journal and exchange: a person must look.
+    Difference = 1,
     /// The command line is wrong.
     CommandLine = 64,
     /// The journal is damaged beyond its torn tail: a person must look.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use recompra::command_line::{self, Answer, Command, CommandLine};
-use recompra::commands::{exchange, inquiry, paper, trade};
+use recompra::commands::{exchange, inquiry, inspection, paper, trade};
 use recompra::exit::{Exit, Failure};
 use recompra::logging;
 
@@ -43,6 +43,8 @@ fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Stop(options) => trade::stop(&options, &variables)?,
         Command::Plan(options) => inquiry::plan(&options, &variables)?,
         Command::Status(options) => inquiry::status(&options, &variables)?,
+        Command::Explain(options) => inspection::explain(&options, &variables)?,
+        Command::Audit(options) => return inspection::audit(&options, &variables),
         Command::Doctor(options) => return inquiry::doctor(&options, &variables),
     }
     Ok(Exit::Finished)

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use bpaf::{OptionParser, Parser, construct, long};
 
 use super::options::{config, decimal, files, json, market};
-use super::{Command, Doctor, Exchange, Paper, Plan, Run, Status, Stop, Tls};
+use super::{Audit, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
 use crate::core::Decimal;
 
 /// The names of the commands.
-pub(super) const NAMES: &[&str] = &["paper", "plan", "doctor", "run", "status", "stop", "exchange"];
+pub(super) const NAMES: &[&str] = &["paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "exchange"];
 
 /// All commands, in the order a newcomer needs them.
 pub(super) fn command() -> impl Parser<Command> {
@@ -19,9 +19,11 @@ pub(super) fn command() -> impl Parser<Command> {
     let doctor = doctor().command("doctor").map(Command::Doctor);
     let run = run().command("run").map(Command::Run);
     let status = status().command("status").map(Command::Status);
+    let explain = explain().command("explain").map(Command::Explain);
+    let audit = audit().command("audit").map(Command::Audit);
     let stop = stop().command("stop").map(Command::Stop);
     let exchange = exchange().command("exchange").map(Command::Exchange);
-    construct!([paper, plan, doctor, run, status, stop, exchange])
+    construct!([paper, plan, doctor, run, status, explain, audit, stop, exchange])
 }
 
 fn paper() -> OptionParser<Paper> {
@@ -89,16 +91,47 @@ fn doctor() -> OptionParser<Doctor> {
 
 fn status() -> OptionParser<Status> {
     let config = config();
-    let state_dir = long("state-dir")
-        .help("Read this state directory, without a configuration")
-        .argument::<PathBuf>("DIR")
-        .complete_shell(bpaf::ShellComp::Dir { mask: None })
-        .optional();
+    let state_dir = state_dir();
     let json = json("One JSON object instead of text");
     construct!(Status { config, state_dir, json })
         .to_options()
         .descr("What is held, resting and earned; reads the state directory only")
         .footer("Example:\n   recompra status --json")
+}
+
+fn explain() -> OptionParser<Explain> {
+    let config = config();
+    let state_dir = state_dir();
+    let json = json("One JSON object instead of text");
+    construct!(Explain { config, state_dir, json })
+        .to_options()
+        .descr("For each resting order: why it exists, and the arithmetic of its price and quantity")
+        .footer("Example:\n   recompra explain")
+}
+
+fn audit() -> OptionParser<Audit> {
+    let config = config();
+    let opening = long("opening")
+        .help("What the account held of a coin before the bot's first trade; then the wallet is compared too")
+        .argument::<String>("COIN=AMOUNT")
+        .parse(|text| match text.split_once('=') {
+            Some((coin, amount)) if !coin.is_empty() => Ok((coin.to_owned(), decimal(amount.to_owned())?)),
+            _ => Err(format!("{text:?} is not of the form COIN=AMOUNT")),
+        })
+        .many();
+    let json = json("One JSON object instead of text");
+    construct!(Audit { config, opening, json })
+        .to_options()
+        .descr("Compare the journal with the exchange's executions, orders and wallet, to the last digit")
+        .footer("Example:\n   recompra audit --opening USDT=10000\n The exit code is 1 if there is a difference.")
+}
+
+fn state_dir() -> impl Parser<Option<PathBuf>> {
+    long("state-dir")
+        .help("Read this state directory, without a configuration")
+        .argument::<PathBuf>("DIR")
+        .complete_shell(bpaf::ShellComp::Dir { mask: None })
+        .optional()
 }
 
 fn stop() -> OptionParser<Stop> {

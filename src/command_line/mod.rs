@@ -37,6 +37,10 @@ pub enum Command {
     Doctor(Doctor),
     /// What is held, resting, earned.
     Status(Status),
+    /// Why each resting order exists.
+    Explain(Explain),
+    /// Journal against exchange.
+    Audit(Audit),
     /// End a running bot and its orders.
     Stop(Stop),
     /// The simulated exchange alone.
@@ -124,6 +128,28 @@ pub struct Status {
     pub config: PathBuf,
     /// The state directory to read, without any configuration.
     pub state_dir: Option<PathBuf>,
+    /// One JSON object instead of text.
+    pub json: bool,
+}
+
+/// `recompra explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explain {
+    /// The configuration file; not read when `state_dir` is given.
+    pub config: PathBuf,
+    /// The state directory to read, without any configuration.
+    pub state_dir: Option<PathBuf>,
+    /// One JSON object instead of text.
+    pub json: bool,
+}
+
+/// `recompra audit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// What the account held before the bot's first trade, by coin.
+    pub opening: Vec<(String, Decimal)>,
     /// One JSON object instead of text.
     pub json: bool,
 }
@@ -291,6 +317,8 @@ mod tests {
                 }),
             ),
             ("status", Command::Status(Status { config: config.clone(), state_dir: None, json: false })),
+            ("explain", Command::Explain(Explain { config: config.clone(), state_dir: None, json: false })),
+            ("audit", Command::Audit(Audit { config: config.clone(), opening: Vec::new(), json: false })),
             ("stop", Command::Stop(Stop { config, close: false, json: false })),
             (
                 "exchange",
@@ -327,6 +355,8 @@ mod tests {
         assert!(matches!(command("plan --price 60000.1"), Command::Plan(Plan { price: Some(price), .. })
             if price == Decimal::new(600_001, 1)));
         assert!(matches!(command("stop --close --json"), Command::Stop(Stop { close: true, json: true, .. })));
+        let Command::Audit(audit) = command("audit --opening USDT=1000 --opening BTC=0.5") else { panic!("not audit") };
+        assert_eq!(audit.opening, [("USDT".to_owned(), Decimal::from(1000)), ("BTC".to_owned(), Decimal::new(5, 1))]);
         assert!(matches!(command("status --state-dir d"), Command::Status(Status { state_dir: Some(_), .. })));
         let line = "exchange --listen [::1]:0 --market live --symbol ETHUSDT --fee-maker=-0.0001 --fee-taker 0.002 \
                     --tls-cert c --tls-key k --key a --secret b";
@@ -360,6 +390,8 @@ mod tests {
             ("exchange --tls-cert c", "--tls-key"),
             ("exchange --fee-maker 10", "must be a fraction"),
             ("run extra", "extra"),
+            ("audit --opening 1000", "COIN=AMOUNT"),
+            ("audit --opening USDT=1e3", "not a plain decimal"),
         ] {
             let text = mistake(line);
             assert!(text.starts_with("recompra: ") && text.contains("\nUsage: recompra"), "{line}: {text}");

@@ -1,12 +1,13 @@
 //! Where a bot that trades in real time waits: the channel of the stream's thread, with an eye on the `STOP` file.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use crate::core::Timestamp;
 use crate::engine::ports::{Clock, Feed, Signal};
 use crate::state_directory::StateDirectory;
+use crate::state_directory::starts::HEALTHY;
 
 /// The `STOP` file is looked for this often while nothing else happens.
 const STOP_FILE_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,12 +19,16 @@ pub struct LiveFeed<'a> {
     directory: Option<&'a StateDirectory>,
     look_due: Timestamp,
     stop_seen: bool,
+    /// When it was made, while it has not yet lived for [`HEALTHY`].
+    young_since: Option<Instant>,
 }
 
 impl<'a> LiveFeed<'a> {
     /// A feed of these signals. The channel's senders must live as long as the feed does.
     pub fn new(signals: Receiver<Signal>, clock: &'a dyn Clock, directory: Option<&'a StateDirectory>) -> Self {
-        Self { signals, clock, directory, look_due: Timestamp::default(), stop_seen: directory.is_none() }
+        let young_since = directory.map(|_| Instant::now());
+        let (look_due, stop_seen) = (Timestamp::default(), directory.is_none());
+        Self { signals, clock, directory, look_due, stop_seen, young_since }
     }
 
     /// The wish of a `STOP` file that was not seen before.
@@ -32,9 +37,20 @@ impl<'a> LiveFeed<'a> {
             return None;
         }
         self.look_due = now.after(STOP_FILE_INTERVAL);
+        self.grow_up();
         let wish = self.directory?.stop_wish()?;
         self.stop_seen = true;
         Some(Signal::Stop(wish))
+    }
+
+    /// Whoever has lived for so long is no part of a crash loop.
+    fn grow_up(&mut self) {
+        if self.young_since.is_some_and(|since| since.elapsed() >= HEALTHY) {
+            self.young_since = None;
+            if let Some(Err(error)) = self.directory.map(StateDirectory::forget_starts) {
+                log::warn!("the note of past crashes cannot be removed: {error}");
+            }
+        }
     }
 }
 

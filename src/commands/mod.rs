@@ -3,10 +3,13 @@
 //!
 //! What can be computed is computed by pure functions; the program's entry hands them what they need.
 
+pub mod audit;
 pub mod connection;
 pub mod doctor;
 pub mod exchange;
+pub mod explain;
 pub mod inquiry;
+pub mod inspection;
 pub mod live_feed;
 pub mod market;
 pub mod paper;

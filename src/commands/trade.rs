@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Sender, unbounded};
 use log::{info, warn};
@@ -13,13 +13,15 @@ use super::live_feed::LiveFeed;
 use super::status::Status;
 use crate::command_line;
 use crate::config::{Config, Variables};
+use crate::core::Timestamp;
 use crate::core::ledger::Ledger;
 use crate::core::strategy::Goal;
 use crate::engine::ports::{Signal, StopWish};
 use crate::engine::{self, Assignment, CLOCK_INTERVAL, Engine, Outcome, RECONCILE_INTERVAL, World};
 use crate::exit::{Exit, Failure};
-use crate::journal::{FileStorage, JournalFile};
+use crate::journal::{self, FileStorage, JournalFile, Keeper, Recovery};
 use crate::narrator::{Form, Narrator};
+use crate::state_directory::starts::Start;
 use crate::state_directory::{Lock, LockError, StateDirectory};
 
 /// How long `stop` waits for a running bot to cancel, to sell and to end.
@@ -51,7 +53,31 @@ pub fn run(options: &command_line::Run, variables: Variables<'_>) -> Result<(), 
         (false, false) => Form::Text,
     };
     let on_signal = if options.cancel_on_exit { StopWish::Cancel } else { StopWish::Leave };
-    trade(&config, &directory, Goal::Trade, on_signal, form, variables).map(drop)
+    let start = begin(&directory)?;
+    let result = trade(&config, &directory, Goal::Trade, on_signal, form, variables).map(drop);
+    // A note that cannot be taken back costs a wait at worst.
+    if let Err(error) = if result.is_ok() { start.finished() } else { start.gave_up() } {
+        warn!("{}: the note of this start cannot be taken back: {error}", directory.path().display());
+    }
+    result
+}
+
+/// Notes this start, unless too many before it ended in a crash.
+fn begin(directory: &StateDirectory) -> Result<Start, Failure> {
+    let (start, noted) = directory.begin(wall_clock()).map_err(|back_off| Failure::new(Exit::BackOff, back_off))?;
+    if let Err(error) = noted {
+        warn!("{}: this start cannot be noted: {error}", directory.path().display());
+    }
+    if start.crashes() > 0 {
+        info!("the last start did not end in peace ({} in a row); going on from the journal", start.crashes());
+    }
+    Ok(start)
+}
+
+/// This machine's clock: the exchange's is not known yet.
+fn wall_clock() -> Timestamp {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// `recompra stop`: asks a running bot to cancel its orders and end, or does it if none runs. The `STOP` file stays, so
@@ -125,6 +151,7 @@ fn trade(
     if recovery.torn > 0 {
         warn!("the journal's last {} bytes were torn, as a power cut does, and are cut off", recovery.torn);
     }
+    refuse_foreign(config, directory, &recovery)?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut connection = Connection::new(config, Some(credentials), Arc::clone(&stop))?;
     let (signals, received) = unbounded();
@@ -156,6 +183,26 @@ fn trade(
     match outcome {
         Ok(Outcome::Finished | Outcome::Stopped) => Ok(ledger),
         Err(failure) => Err(exit_of(failure)),
+    }
+}
+
+/// One bot, one state directory: going on from another's journal would trade by its orders and its money.
+fn refuse_foreign(config: &Config, directory: &StateDirectory, recovery: &Recovery) -> Result<(), Failure> {
+    let configured = Keeper {
+        bot: config.bot.clone(),
+        environment: config.environment.name().to_owned(),
+        symbol: config.parameters.symbol.clone(),
+    };
+    match recovery.keeper() {
+        Some(keeper) if keeper != configured => {
+            let path = directory.path().display();
+            let message = format!(
+                "{path}: the journal there is of {keeper}, the configuration is for {configured}: give each bot a \
+                 state_dir of its own, or set the configuration back"
+            );
+            Err(Failure::new(Exit::Configuration, message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -216,11 +263,7 @@ fn lock(directory: &StateDirectory) -> Result<Lock, Failure> {
 /// # Errors
 /// [`Failure`] when there is a journal and it is damaged.
 pub fn inspect(directory: &StateDirectory) -> Result<Ledger, Failure> {
-    if !directory.journal().exists() {
-        return Ok(Ledger::default());
-    }
-    let storage = FileStorage::open(&directory.journal()).map_err(|error| state_failure(directory, &error))?;
-    let recovery = JournalFile::inspect(storage).map_err(|damage| Failure::new(Exit::JournalDamaged, damage))?;
+    let recovery = journal::read(&directory.journal()).map_err(|damage| Failure::new(Exit::JournalDamaged, damage))?;
     Ok(recovery.ledger)
 }
 

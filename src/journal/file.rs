@@ -1,84 +1,31 @@
-//! A journal in a file: recovered at a start, appended to from then on.
+//! A journal in a file: recovered at a start, appended to from then on, and begun anew when it has grown long.
 
-use std::fmt;
-
-use super::line::{self, BadLine, Entry, FORMAT};
+use super::line::{self, FORMAT};
+use super::recovery::{Damage, Recovery, recover};
 use super::storage::Storage;
 use crate::core::Timestamp;
-use crate::core::ledger::Ledger;
 use crate::core::record::Record;
 use crate::engine::ports::{Journal, JournalError};
 
-/// A journal that is damaged beyond its torn tail, or cannot be read at all.
-#[derive(Debug)]
-pub enum Damage {
-    /// The disk does not give the file.
-    Unreadable {
-        /// The file.
-        file: String,
-        /// As the operating system says.
-        error: std::io::Error,
-    },
-    /// A line is not what it should be.
-    Line {
-        /// The file.
-        file: String,
-        /// From 1.
-        line: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A newer program wrote it.
-    Newer {
-        /// The file.
-        file: String,
-        /// The version of its format.
-        format: u32,
-    },
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable { file, error } => write!(f, "{file}: cannot be read: {error}"),
-            Self::Line { file, line, problem } => write!(
-                f,
-                "{file}: line {line}: {problem}. The journal is damaged; nothing was changed and nothing is traded. \
-                 Keep a copy, then restore the file from a backup, or move it away: a start without it rebuilds what it \
-                 can from the exchange"
-            ),
-            Self::Newer { file, format } => write!(
-                f,
-                "{file}: written by a newer recompra (format {format}, this one reads up to {FORMAT}): use that version"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Damage {}
-
-/// What a start found in the journal.
-#[derive(Debug)]
-pub struct Recovery {
-    /// What the records add up to.
-    pub ledger: Ledger,
-    /// How many records were read.
-    pub records: u64,
-    /// How many bytes of a torn tail are to be cut off.
-    pub torn: u64,
-    /// The lines, for whoever shows them.
-    pub entries: Vec<(Timestamp, Record)>,
-}
+/// A file of this many bytes is begun anew once no cycle is open.
+const LONG: u64 = 256 * 1024;
+/// One that is so many times longer is begun anew in the middle of a cycle too.
+const FAR_TOO_LONG: u64 = 4;
 
 /// The journal in one file.
 #[derive(Debug)]
 pub struct JournalFile<S: Storage> {
     storage: S,
+    /// The number of the file's first line.
+    first: u64,
     next: u64,
     /// What the file holds that counts: everything after this is from a failed append.
     length: u64,
     /// Whether a failed append may have left bytes behind.
     unclean: bool,
+    in_cycle: bool,
+    /// The length at which it is begun anew.
+    long: u64,
     buffer: Vec<u8>,
 }
 
@@ -95,7 +42,9 @@ impl<S: Storage> JournalFile<S> {
             let file = storage.name();
             storage.truncate(length).map_err(|error| Damage::Unreadable { file, error })?;
         }
-        Ok((Self { storage, next, length, unclean: false, buffer: Vec::new() }, recovery))
+        let in_cycle = recovery.ledger.cycle.is_some();
+        let (first, buffer) = (recovery.first, Vec::new());
+        Ok((Self { storage, first, next, length, unclean: false, in_cycle, long: LONG, buffer }, recovery))
     }
 
     /// Reads a journal without changing it, keeping its lines.
@@ -105,6 +54,11 @@ impl<S: Storage> JournalFile<S> {
     pub fn inspect(mut storage: S) -> Result<Recovery, Damage> {
         let bytes = read(&mut storage)?;
         recover(&bytes, &storage.name(), true).map(|(recovery, _)| recovery)
+    }
+
+    /// Begins the file anew at this length instead of the usual one.
+    pub fn begin_anew_at(&mut self, bytes: u64) {
+        self.long = bytes;
     }
 
     fn try_append(&mut self, time: Timestamp, records: &[Record]) -> std::io::Result<()> {
@@ -127,6 +81,48 @@ impl<S: Storage> JournalFile<S> {
         self.unclean = false;
         self.length += self.buffer.len() as u64;
         self.next = next;
+        for record in records {
+            match record {
+                Record::CycleOpened { .. } => self.in_cycle = true,
+                Record::CycleClosed { .. } => self.in_cycle = false,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the file anew if it is long: it is called when nothing else is to be done and all is synced. A failure
+    /// costs nothing but room: the journal goes on in the file it has.
+    fn begin_anew_if_long(&mut self) -> std::io::Result<()> {
+        let too_long = if self.in_cycle { self.long.saturating_mul(FAR_TOO_LONG) } else { self.long };
+        if self.length < too_long || self.unclean {
+            return Ok(());
+        }
+        // Not tried again at every sync if it fails.
+        let long = self.long;
+        self.long = self.length.saturating_mul(2);
+        let bytes = self.storage.read()?;
+        // What the disk really holds is added up, by the code that a start uses: nothing is set aside unread.
+        let (recovery, next) = recover(&bytes, &self.storage.name(), false).map_err(std::io::Error::other)?;
+        if next != self.next || recovery.torn > 0 {
+            return Err(std::io::Error::other(format!("its last line is number {next}, not {}", self.next)));
+        }
+        let time = recovery.ledger.time;
+        let mut new = Vec::new();
+        let snapshot = Record::Snapshot { ledger: Box::new(recovery.ledger) };
+        // Who trades by what is no part of the ledger, and must be known from this file alone.
+        let head = [Record::Journal { format: FORMAT }, snapshot].into_iter().chain(recovery.started);
+        let mut next = self.next;
+        for record in head {
+            line::write(&mut new, next, time, &record)?;
+            next += 1;
+        }
+        if self.storage.begin_anew(self.first, &new)? {
+            self.first = self.next;
+            self.next = next;
+            self.length = new.len() as u64;
+            self.long = long;
+        }
         Ok(())
     }
 
@@ -141,65 +137,20 @@ impl<S: Storage> Journal for JournalFile<S> {
     }
 
     fn sync(&mut self) -> Result<(), JournalError> {
+        self.storage.sync().map_err(|error| self.failed("cannot be synced", &error))?;
+        let first = self.first;
+        if let Err(error) = self.begin_anew_if_long() {
+            log::warn!("{}; it grows on", self.failed("cannot be begun anew", &error));
+        }
+        if self.first == first {
+            return Ok(());
+        }
         self.storage.sync().map_err(|error| self.failed("cannot be synced", &error))
     }
 }
 
 fn read<S: Storage>(storage: &mut S) -> Result<Vec<u8>, Damage> {
     storage.read().map_err(|error| Damage::Unreadable { file: storage.name(), error })
-}
-
-/// Adds up the lines; answers with the number of the next line too.
-fn recover(bytes: &[u8], file: &str, keep: bool) -> Result<(Recovery, u64), Damage> {
-    let mut recovery = Recovery { ledger: Ledger::default(), records: 0, torn: 0, entries: Vec::new() };
-    let mut next = None;
-    let mut position = 0;
-    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    for (number, raw) in (1..).zip(lines) {
-        let damaged = |problem: String| Damage::Line { file: file.to_owned(), line: number, problem };
-        let entry = match raw.strip_suffix(b"\n").ok_or(BadLine::Checksum).and_then(line::read) {
-            Ok(entry) => entry,
-            Err(BadLine::Content(problem)) => return Err(damaged(format!("not understood: {problem}"))),
-            Err(BadLine::Checksum) if is_tail(&bytes[position + raw.len()..]) => {
-                recovery.torn = (bytes.len() - position) as u64;
-                break;
-            }
-            Err(BadLine::Checksum) => return Err(damaged("its checksum is wrong, and good lines follow".to_owned())),
-        };
-        if next.is_some_and(|next| next != entry.n) {
-            return Err(damaged(format!("it is number {}, {} was expected", entry.n, next.unwrap_or(0))));
-        }
-        next = Some(entry.n + 1);
-        take(&mut recovery, entry, keep, file, damaged)?;
-        position += raw.len();
-    }
-    Ok((recovery, next.unwrap_or(0)))
-}
-
-fn take(
-    recovery: &mut Recovery,
-    entry: Entry,
-    keep: bool,
-    file: &str,
-    damaged: impl Fn(String) -> Damage,
-) -> Result<(), Damage> {
-    if let Record::Journal { format } = entry.record
-        && format > FORMAT
-    {
-        return Err(Damage::Newer { file: file.to_owned(), format });
-    }
-    recovery.ledger.apply(entry.time, &entry.record).map_err(|contradiction| damaged(contradiction.to_string()))?;
-    recovery.records += 1;
-    if keep {
-        recovery.entries.push((entry.time, entry.record));
-    }
-    Ok(())
-}
-
-/// Whether no good line follows: then what is bad is the tail that a power cut tore.
-fn is_tail(rest: &[u8]) -> bool {
-    rest.split_inclusive(|byte| *byte == b'\n')
-        .all(|raw| raw.strip_suffix(b"\n").is_none_or(|text| line::read(text) == Err(BadLine::Checksum)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The journal: every fact, one JSON object a line, in a file that only grows.
+//! The journal: every fact, one JSON object a line, in a file that only grows, until it is set aside and begun anew.
 //!
 //! In: records, before they take effect. Out: at a start, the ledger they add up to.
 //!
@@ -15,6 +15,19 @@
 //! 3. When nothing else is to be done, one `fsync` makes all of it safe from a power cut. What a power cut
 //!    takes before that, reconciliation finds again on the exchange.
 //!
+//! Beginning anew, so that a start stays fast. It happens within a sync, which is called when nothing else is to be done,
+//! once the file is long and no cycle is open:
+//! 1. Everything is synced, read back and added up.
+//! 2. The file is compressed into an archive beside it, `journal-<number of its first line>.jsonl.gz`, which is synced
+//!    and only then given its name.
+//! 3. The new file is written under another name and synced: a head line, a snapshot of what the old one adds up to, and
+//!    by whom and by what is traded. Its numbers go on where the old ones end.
+//! 4. The folder is synced; the new file takes the name `journal.jsonl` at once, and the folder is synced again.
+//!
+//! Whenever the power is cut, `journal.jsonl` is whole, old or new; unfinished files are removed at the next start, and an
+//! archive of what `journal.jsonl` still holds is recognised by its number. Reports and the audit read all of them
+//! ([`history()`]).
+//!
 //! What can go wrong: a power cut may tear the tail, which is cut off at the next start, and said. Anything else
 //! that does not read back (a bad checksum before the tail, a missing number, a fact that contradicts those before it) is
 //! damage: the start is refused and names the line, because a guess could double an order. A disk that is full or broken
@@ -22,10 +35,14 @@
 
 mod file;
 mod forgetful;
+mod history;
 mod line;
+mod recovery;
 mod storage;
 
-pub use file::{Damage, JournalFile, Recovery};
+pub use file::JournalFile;
 pub use forgetful::Forgetful;
+pub use history::{History, history, read};
 pub use line::FORMAT;
+pub use recovery::{Damage, Keeper, Recovery};
 pub use storage::{FileStorage, Storage};

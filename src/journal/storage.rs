@@ -1,8 +1,11 @@
 //! The few things that the journal asks of a disk, so that a test can put a worse disk in its place.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 /// A file that grows.
 pub trait Storage {
@@ -30,29 +33,73 @@ pub trait Storage {
     /// As the operating system says.
     fn sync(&mut self) -> io::Result<()>;
 
+    /// Sets all that is in it aside, under a name made of `first`, and begins it anew with `bytes`. `false` if this
+    /// disk cannot do that; nothing has changed then.
+    ///
+    /// Wherever it fails or the power is cut, the file holds either all that it did or `bytes`, and in the second case
+    /// what was set aside is safe. Which of them it is after a power cut is decided by the next [`Storage::sync`].
+    ///
+    /// # Errors
+    /// As the operating system says; the file is then as it was.
+    fn begin_anew(&mut self, _first: u64, _bytes: &[u8]) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// What people call it.
     fn name(&self) -> String;
 }
 
-/// A real file.
+/// A real file, and the compressed ones beside it that were set aside: `journal-000000000000.jsonl.gz` holds what
+/// `journal.jsonl` held from line 0 on.
 #[derive(Debug)]
 pub struct FileStorage {
     file: File,
     path: PathBuf,
+    folder: PathBuf,
+    /// Whether a name in the folder is not yet safe from a power cut.
+    names_changed: bool,
 }
 
 impl FileStorage {
-    /// Opens the file, or makes it, and makes its name safe from a power cut.
+    /// Opens the file, or makes it, and makes its name safe from a power cut. What an interrupted
+    /// [`Storage::begin_anew`] left behind is removed. Only for whoever holds the lock: readers use
+    /// [`super::read`] and [`super::history`].
     ///
     /// # Errors
     /// As the operating system says.
     pub fn open(path: &Path) -> io::Result<Self> {
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        for leftover in [unfinished(path), unfinished(&archive(path, 0))] {
+            remove_if_there(&leftover)?;
+        }
         let new = !path.exists();
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        if new && let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
+        if new {
+            File::open(&folder)?.sync_all()?;
         }
-        Ok(Self { file, path: path.to_owned() })
+        Ok(Self { file, path: path.to_owned(), folder, names_changed: false })
+    }
+
+    fn set_aside(&mut self, first: u64) -> io::Result<()> {
+        let bytes = self.read()?;
+        let unfinished = unfinished(&archive(&self.path, 0));
+        let mut encoder = GzEncoder::new(File::create(&unfinished)?, Compression::best());
+        encoder.write_all(&bytes)?;
+        encoder.finish()?.sync_all()?;
+        // An attempt that was interrupted right here has left the same lines, or fewer of them, under this name.
+        fs::rename(unfinished, archive(&self.path, first))
+    }
+
+    fn write_new(&self, bytes: &[u8]) -> io::Result<File> {
+        let path = unfinished(&self.path);
+        remove_if_there(&path)?;
+        let mut file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(file)
     }
 }
 
@@ -73,10 +120,58 @@ impl Storage for FileStorage {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        if self.names_changed {
+            File::open(&self.folder)?.sync_all()?;
+            self.names_changed = false;
+        }
         self.file.sync_data()
+    }
+
+    fn begin_anew(&mut self, first: u64, bytes: &[u8]) -> io::Result<bool> {
+        let prepared = self.set_aside(first).and_then(|()| {
+            let new = self.write_new(bytes)?;
+            // The archive must be safe before the file gives way.
+            File::open(&self.folder)?.sync_all()?;
+            fs::rename(unfinished(&self.path), &self.path)?;
+            Ok(new)
+        });
+        match prepared {
+            Ok(new) => {
+                self.file = new;
+                self.names_changed = true;
+                Ok(true)
+            }
+            Err(error) => {
+                // On a full disk their room is needed.
+                for leftover in [unfinished(&self.path), unfinished(&archive(&self.path, 0))] {
+                    let _ = fs::remove_file(leftover);
+                }
+                Err(error)
+            }
+        }
     }
 
     fn name(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+/// Where what a journal held from this line on is set aside. The names sort by the number.
+pub(super) fn archive(path: &Path, first: u64) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-{first:012}.jsonl.gz"))
+}
+
+/// The name of a file that is being written.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

@@ -117,7 +117,7 @@ fn demo_limit(coin: &str) -> Option<Decimal> {
     }
 }
 
-/// Once a minute: adds money (`adjustType` 0) or takes it away (1).
+/// Once a minute: adds money (`adjustType` 0) or takes it away (1); 100,000 USDT if no coin is named.
 pub(super) fn demo_money(
     exchange: &mut Exchange,
     account: usize,
@@ -137,7 +137,12 @@ pub(super) fn demo_money(
         Some(_) => return Err(Refusal::parameter("params error: adjustType must be 0 or 1")),
     };
     let malformed = || Refusal::parameter("params error: utaDemoApplyMoney must be a list of coin and amountStr");
-    let rows = parameters.value("utaDemoApplyMoney").and_then(Value::as_array).ok_or_else(malformed)?;
+    // Bybit's documentation leaves the list optional and unsaid what comes without it; its own client sends none.
+    let usual = [json!({ "coin": "USDT", "amountStr": "100000" })];
+    let rows = match parameters.value("utaDemoApplyMoney") {
+        None => &usual[..],
+        Some(rows) => rows.as_array().ok_or_else(malformed)?,
+    };
     let mut changes = Vec::new();
     for row in rows {
         let coin = row.get("coin").and_then(Value::as_str).ok_or_else(malformed)?;

@@ -302,7 +302,8 @@ fn demo_money_is_given_once_a_minute_up_to_its_limits() {
     let mut exchange = exchange();
     let path = "/v5/account/demo-apply-money";
     let ask = |coin: &str, amount: &str| json!({ "adjustType": 0, "utaDemoApplyMoney": [{ "coin": coin, "amountStr": amount }] });
-    for wrong in [ask("DOGE", "1"), ask("USDT", "100000.1"), ask("BTC", "15.1"), ask("USDT", "0"), json!({})] {
+    let no_list = json!({ "utaDemoApplyMoney": "USDT" });
+    for wrong in [ask("DOGE", "1"), ask("USDT", "100000.1"), ask("BTC", "15.1"), ask("USDT", "0"), no_list] {
         assert_eq!(post(&mut exchange, path, &wrong).0, refusal::PARAMETER, "{wrong}");
     }
     assert_eq!(post(&mut exchange, path, &ask("USDT", "100000")).0, 0);
@@ -312,6 +313,13 @@ fn demo_money_is_given_once_a_minute_up_to_its_limits() {
     let back = json!({ "adjustType": 1, "utaDemoApplyMoney": [{ "coin": "USDT", "amountStr": "10000" }] }).to_string();
     assert_eq!(send(&mut exchange, &signed(Method::Post, path, &back, later), later).0, 0);
     assert_eq!(free_and_locked(&exchange, "USDT").0, Decimal::from(100_000));
+}
+
+#[test]
+fn demo_money_without_a_coin_is_a_hundred_thousand_usdt() {
+    let mut exchange = exchange();
+    assert_eq!(post(&mut exchange, "/v5/account/demo-apply-money", &json!({})).0, 0);
+    assert_eq!(free_and_locked(&exchange, "USDT").0, Decimal::from(110_000));
 }
 
 #[test]

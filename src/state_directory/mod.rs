@@ -4,7 +4,11 @@
 //! |---|---|
 //! | `journal.jsonl` | every fact, one JSON object a line |
 //! | `lock` | held while a bot runs; holds its process id |
+//! | `starts` | when processes began that have not ended in peace: see [`starts`] |
+//! | `journal-….jsonl.gz` | what `journal.jsonl` held before it was begun anew |
 //! | `STOP` | ends the bot as `recompra stop` does, and keeps it ended until it is removed |
+
+pub mod starts;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};

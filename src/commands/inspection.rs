@@ -1,0 +1,122 @@
+//! `recompra audit` and `recompra explain`: what they read before they compute. Neither changes anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::audit::{self, Audit, Books, booked};
+use super::connection::{Connection, read_credentials};
+use super::trade::{directory_of, load};
+use super::{explain, failure_of};
+use crate::bybit::Environment;
+use crate::command_line;
+use crate::config::{Config, Variables};
+use crate::core::Timestamp;
+use crate::engine::ports::{Clock as _, Exchange as _, Fault};
+use crate::exit::{Exit, Failure};
+use crate::journal::{self, History};
+use crate::state_directory::{LockError, StateDirectory};
+
+/// How long the demo environment keeps executions.
+const KEPT_ON_DEMO: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the others do.
+const KEPT: Duration = Duration::from_secs(730 * 24 * 3600);
+/// What is about to be forgotten may be forgotten while it is asked for.
+const MARGIN: Duration = Duration::from_secs(60);
+/// A running bot may not have booked yet what the exchange already tells: so often it is looked at again.
+const LOOKS: u32 = 5;
+/// The pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// `recompra explain`.
+///
+/// # Errors
+/// [`Failure`] when the journal is damaged or no state directory can be found.
+pub fn explain(options: &command_line::Explain, variables: Variables<'_>) -> Result<(), Failure> {
+    let directory = match &options.state_dir {
+        Some(path) => StateDirectory::new(path.clone()),
+        None => directory_of(&load(&options.config)?, variables)?,
+    };
+    if options.state_dir.is_some() && !directory.path().is_dir() {
+        return Err(Failure::new(Exit::State, format!("{}: there is no such directory", directory.path().display())));
+    }
+    let keeper = journal::read(&directory.journal()).map_err(damaged)?.keeper();
+    let bot = keeper.as_ref().map(|keeper| &keeper.bot);
+    let explanations = explain::explain(&history(&directory)?.entries);
+    if options.json {
+        println!("{}", explain::json(&explanations, bot));
+    } else {
+        print!("{}", explain::report(&explanations, bot));
+    }
+    Ok(())
+}
+
+/// `recompra audit`; the exit code is 1 if there is a difference.
+///
+/// # Errors
+/// [`Failure`] when the journal is damaged or the exchange cannot be asked.
+pub fn audit(options: &command_line::Audit, variables: Variables<'_>) -> Result<Exit, Failure> {
+    let config = load(&options.config)?;
+    let directory = directory_of(&config, variables)?;
+    let (credentials, _) = read_credentials(&config, variables)?;
+    let mut connection = Connection::new(&config, Some(credentials), Arc::new(AtomicBool::new(false)))?;
+    connection.client.synchronise_clock().map_err(|fault| failure_of(&fault))?;
+    let mut looks = 1;
+    let audit = loop {
+        let found = look(&config, &directory, &mut connection, options)?;
+        if found.differences.is_empty() || looks == LOOKS || !is_running(&directory) {
+            break found;
+        }
+        looks += 1;
+        std::thread::sleep(LOOK_AGAIN);
+    };
+    if options.json {
+        println!("{}", audit.json());
+    } else {
+        print!("{}", audit.report());
+    }
+    Ok(if audit.differences.is_empty() { Exit::Finished } else { Exit::Difference })
+}
+
+fn look(
+    config: &Config,
+    directory: &StateDirectory,
+    connection: &mut Connection,
+    options: &command_line::Audit,
+) -> Result<Audit, Failure> {
+    // The journal is read before and after: what a running bot books meanwhile is then on both sides, or is looked at again.
+    let earlier = history(directory)?;
+    let books = ask(config, &earlier, connection).map_err(|fault| failure_of(&fault))?;
+    let opening = options.opening.iter().cloned().collect();
+    Ok(audit::audit(&config.bot, &history(directory)?, &books, &opening))
+}
+
+fn ask(config: &Config, history: &History, connection: &mut Connection) -> Result<Books, Fault> {
+    let now = connection.clock.now();
+    let kept = if config.environment == Environment::Demo { KEPT_ON_DEMO } else { KEPT };
+    let kept_since = now.before(kept).after(MARGIN);
+    let client = &mut connection.client;
+    let instrument = client.instrument()?;
+    let mut coins = BTreeSet::from([instrument.base_coin, instrument.quote_coin]);
+    coins.extend(booked(history).map(|execution| execution.fee_coin.clone()));
+    let first: Option<Timestamp> = history.entries.first().map(|(time, _)| *time);
+    let first = booked(history).map(|execution| execution.time).chain(first).min().unwrap_or(now);
+    let from = first.max(kept_since).before(MARGIN);
+    let executions = client.executions(from, now.after(MARGIN))?;
+    let open = client.open_orders()?;
+    let balances = coins.into_iter().map(|coin| client.balance(&coin).map(|balance| (coin, balance)));
+    Ok(Books { executions, open, balances: balances.collect::<Result<BTreeMap<_, _>, _>>()?, kept_since, asked: now })
+}
+
+fn history(directory: &StateDirectory) -> Result<History, Failure> {
+    journal::history(&directory.journal()).map_err(damaged)
+}
+
+fn damaged(damage: journal::Damage) -> Failure {
+    Failure::new(Exit::JournalDamaged, damage)
+}
+
+fn is_running(directory: &StateDirectory) -> bool {
+    directory.path().is_dir() && matches!(directory.lock(), Err(LockError::Held { .. }))
+}
