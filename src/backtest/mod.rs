@@ -4,6 +4,9 @@
 //! In: an exchange on which nothing has happened, a market, the strategy's parameters. Out: every record, to whoever
 //! watches, and the ledger at the end. The same market through [`crate::simulation::lockstep`] gives the same records.
 
+pub mod course;
+pub mod summary;
+
 use std::time::Duration;
 
 use crate::core::ledger::Ledger;

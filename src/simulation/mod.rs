@@ -34,6 +34,7 @@
 //!
 //! - A market order, and a limit order that crosses the market when it arrives, take at once: a buy at the ask,
 //!   a sell at the bid, so a crossing limit gets the better price. They are takers.
+//! - A market order may be made to trade worse than that, by [`settings::Listing::slippage`].
 //! - A resting limit order is filled, as maker and at its own price, only when the market trades *through* it: a
 //!   buy when a point's price is below its price, a sell when it is above. Touching is not enough, because others
 //!   may have queued before it.

@@ -141,7 +141,7 @@ impl Candles {
         Ok(Some(text))
     }
 
-    fn here(&self, (column, reason): Complaint) -> MarketError {
+    pub(super) fn here(&self, (column, reason): Complaint) -> MarketError {
         MarketError { file: self.file.clone(), line: Some(self.line), column, reason }
     }
 

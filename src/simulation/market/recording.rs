@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::candles::{self, Candle, QUARTER};
+use super::candles::{self, Candle, Candles, QUARTER};
 use super::{Market, MarketError, PricePoint, Quiet};
 use crate::core::{Decimal, Timestamp, money};
 
@@ -42,6 +42,30 @@ impl Recording {
     /// A recording without candles, in ticks of this size.
     pub fn new(tick_size: Decimal) -> Self {
         Self { tick_size, starts: Vec::new(), prices: Vec::new(), blocks: Vec::new() }
+    }
+
+    /// Reads a file of candles.
+    ///
+    /// # Errors
+    /// [`MarketError`] that names file, line and column.
+    pub fn read(path: &std::path::Path, tick_size: Decimal) -> Result<Self, MarketError> {
+        let mut candles = Candles::open(path)?;
+        let mut recording = Self::new(tick_size);
+        while let Some(candle) = candles.next_candle()? {
+            if !recording.push(&candle) {
+                let reason = format!("is above {} ticks of {tick_size}, the most a backtest holds", u32::MAX);
+                return Err(candles.here((Some("high"), reason)));
+            }
+        }
+        Ok(recording)
+    }
+
+    /// Reads a file of candles, or the copy of them that an earlier run left beside it.
+    ///
+    /// # Errors
+    /// As [`Recording::read`].
+    pub fn open(path: &std::path::Path, tick_size: Decimal) -> Result<Self, MarketError> {
+        Self::read(path, tick_size)
     }
 
     /// Adds a candle that comes after those before it. Returns whether its prices can be held.
@@ -101,6 +125,19 @@ impl Recording {
             Path::HighFirst => [open, second.max(third), second.min(third), close],
             Path::LowFirst => [open, second.min(third), second.max(third), close],
         }
+    }
+
+    /// The last point that is not later than a moment: its candle, and which of its four; the first if all are later.
+    pub fn point_at(&self, moment: Timestamp) -> (usize, usize) {
+        let begun = self.starts.partition_point(|start| *start <= moment);
+        let Some(candle) = begun.checked_sub(1) else { return (0, 0) };
+        let quarters = moment.since(self.starts[candle]).as_millis() / QUARTER.as_millis();
+        (candle, usize::try_from(quarters).unwrap_or(3).min(3))
+    }
+
+    /// When one of a candle's four prices is played.
+    pub fn moment(start: Timestamp, quarter: usize) -> Timestamp {
+        candles::moment(start, quarter)
     }
 
     /// Plays it from its beginning.
