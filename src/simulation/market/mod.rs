@@ -3,8 +3,10 @@
 //! A source knows nothing of the exchange; it is read by whoever moves the market ([`super::driver`],
 //! [`super::lockstep`]).
 
+mod cache;
 pub mod candles;
 mod columns;
+mod plain;
 pub mod random_walk;
 pub mod recording;
 

@@ -6,8 +6,10 @@
 //!
 //! What can go wrong: a price of more than 4,294,967,295 ticks is not held.
 
+use std::path::Path as FilePath;
 use std::time::Duration;
 
+use super::cache;
 use super::candles::{self, Candle, Candles, QUARTER};
 use super::{Market, MarketError, PricePoint, Quiet};
 use crate::core::{Decimal, Timestamp, money};
@@ -44,35 +46,46 @@ impl Recording {
         Self { tick_size, starts: Vec::new(), prices: Vec::new(), blocks: Vec::new() }
     }
 
+    /// An empty one with room for so many candles.
+    pub(super) fn with_capacity(tick_size: Decimal, candles: usize) -> Self {
+        Self {
+            tick_size,
+            starts: Vec::with_capacity(candles),
+            prices: Vec::with_capacity(candles),
+            blocks: Vec::with_capacity(candles.div_ceil(BLOCK)),
+        }
+    }
+
     /// Reads a file of candles.
     ///
     /// # Errors
     /// [`MarketError`] that names file, line and column.
-    pub fn read(path: &std::path::Path, tick_size: Decimal) -> Result<Self, MarketError> {
+    pub fn read(path: &FilePath, tick_size: Decimal) -> Result<Self, MarketError> {
         let mut candles = Candles::open(path)?;
         let mut recording = Self::new(tick_size);
-        while let Some(candle) = candles.next_candle()? {
-            if !recording.push(&candle) {
-                let reason = format!("is above {} ticks of {tick_size}, the most a backtest holds", u32::MAX);
-                return Err(candles.here((Some("high"), reason)));
-            }
+        while let Some((start, prices)) = candles.next_in_ticks(tick_size)? {
+            recording.push_ticks(start, prices);
         }
         Ok(recording)
     }
 
-    /// Reads a file of candles, or the copy of them that an earlier run left beside it.
+    /// Reads a file of candles, or the faster copy of it that an earlier run left beside it; leaves one if there is none.
     ///
     /// # Errors
     /// As [`Recording::read`].
-    pub fn open(path: &std::path::Path, tick_size: Decimal) -> Result<Self, MarketError> {
-        Self::read(path, tick_size)
+    pub fn open(path: &FilePath, tick_size: Decimal) -> Result<Self, MarketError> {
+        if let Some(recording) = cache::load(path, tick_size) {
+            return Ok(recording);
+        }
+        let recording = Self::read(path, tick_size)?;
+        cache::store(path, &recording);
+        Ok(recording)
     }
 
     /// Adds a candle that comes after those before it. Returns whether its prices can be held.
     pub fn push(&mut self, candle: &Candle) -> bool {
-        let ticks = candles::points(candle).map(|point| ticks(point.price, self.tick_size));
-        let [Some(open), Some(second), Some(third), Some(close)] = ticks else { return false };
-        self.push_ticks(candle.start, [open, second, third, close]);
+        let Some(prices) = in_ticks(candle, self.tick_size) else { return false };
+        self.push_ticks(candle.start, prices);
         true
     }
 
@@ -144,6 +157,12 @@ impl Recording {
     pub fn play(&self, path: Path) -> Tape<'_> {
         Tape { recording: self, path, candle: 0, quarter: 0 }
     }
+}
+
+/// A candle's prices in the order in which they are played; `None` if one is too large.
+pub(super) fn in_ticks(candle: &Candle, tick_size: Decimal) -> Option<[u32; 4]> {
+    let [open, second, third, close] = candles::points(candle).map(|point| ticks(point.price, tick_size));
+    Some([open?, second?, third?, close?])
 }
 
 /// A price as whole ticks, rounded down; `None` if it is too large.
