@@ -3,9 +3,13 @@
 CARGO  ?= cargo
 PYTHON ?= python3
 # What `make run` shows.
-PAPER  ?= --cycles 4 --speed 600 --seed 6
+PAPER  ?= --cycles 3 --speed 600 --seed 6
 # What `make conformance` installs from PyPI.
 PYBIT  ?= pybit==5.17.0
+# How long `make fuzz` gives each target.
+FUZZ_SECONDS ?= 60
+# Which seed `make sim` replays.
+SEED   ?= 1
 # auto: the system's OpenSSL where its headers are, else built from source. Or: system, vendored.
 OPENSSL ?= auto
 
@@ -22,7 +26,7 @@ endif
 FEATURES ?= $(if $(filter vendored,$(OPENSSL_USED)),--features vendored-openssl)
 BUILD = --locked $(FEATURES)
 
-.PHONY: help preflight build run test check fmt architecture doc conformance clean
+.PHONY: help preflight build run test torture sim check fmt architecture doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -49,6 +53,12 @@ run: preflight ## several cycles of the whole bot against the exchange inside it
 
 test: preflight ## all tests
 	$(CARGO) test $(BUILD)
+
+torture: preflight ## a million seeds of the simulation that makes everything fail (RECOMPRA_SEEDS=n for another number)
+	RECOMPRA_SEEDS=$${RECOMPRA_SEEDS:-1000000} $(CARGO) test --profile torture $(BUILD) --test torture -- --nocapture whatever
+
+sim: preflight ## one seed of that simulation, with everything that happens in it: make sim SEED=7
+	RECOMPRA_SEED=$(SEED) $(CARGO) test $(BUILD) --test torture -- --nocapture whatever
 
 check: preflight ## formatting, lints, documentation and architecture, all without a warning
 	$(CARGO) fmt --check
@@ -78,6 +88,15 @@ conformance: preflight ## the exchange inside the binary, as pybit (Bybit's own 
 	for test in "$${tests[@]}"; do \
 	  echo "conformance: $$test"; \
 	  RECOMPRA="$$target/debug/recompra" "$$venv/bin/python" "$$test"; \
+	done
+
+# The corpus that it grows stays outside the source tree: what it finds is made a seed by hand.
+fuzz: preflight ## every parser of outside bytes against the fuzzer, FUZZ_SECONDS each; needs a nightly Rust and cargo-fuzz
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 \
+	  || { echo "make: missing: cargo-fuzz or a nightly Rust: rustup toolchain install nightly; cargo install cargo-fuzz" >&2; exit 1; }
+	@for target in $$(cd fuzz && $(CARGO) +nightly fuzz list); do \
+	  mkdir -p "fuzz/target/corpus/$$target"; \
+	  (cd fuzz && $(CARGO) +nightly fuzz run "$$target" "target/corpus/$$target" "corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS)); \
 	done
 
 clean: ## remove what was built

@@ -118,6 +118,7 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
             }
             ExitCause::TimeLimit => "  time limit: the cycle is closed at market".to_owned(),
             ExitCause::Close => "  closing at market, as asked".to_owned(),
+            ExitCause::Found => "  closing at market, as was decided before the journal was lost".to_owned(),
         }),
         Record::CycleClosed { cycle, profit } => Some(format!(
             "cycle {cycle} closed: {} {quote}; {} cycles, {} {quote} in all",
@@ -125,14 +126,19 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
             ledger.totals.cycles,
             signed(ledger.totals.profit)
         )),
-        Record::Alarmed { message } => Some(format!("ALARM: {message}")),
-        Record::AlarmCleared => Some("the alarm is over".to_owned()),
+        Record::CoinsMissing { quantity } => Some(format!(
+            "MISSING: {} that were held have left the account; they are written off, and their cost is a loss",
+            money::text(*quantity)
+        )),
+        Record::Alarmed { message, .. } => Some(format!("ALARM: {message}")),
+        Record::AlarmCleared { .. } => Some("the alarm is over".to_owned()),
         Record::Journal { .. }
         | Record::InstrumentSeen { .. }
         | Record::OrderAccepted { .. }
         | Record::OrderAbsent { .. }
         | Record::CancelAsked { .. }
         | Record::CancelFailed { .. }
+        | Record::Reconciled
         | Record::Snapshot { .. } => None,
     }
 }

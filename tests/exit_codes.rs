@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::time::{Duration, SystemTime};
 
 use kit::{Bot, STRATEGY, Venue, account, holds, outcome, recompra, until};
+use recompra::core::Decimal;
 use recompra::simulation::settings::{AccountSettings, Permissions};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -28,6 +29,25 @@ fn a_bot_that_is_asked_to_stop_ends_with_0_and_leaves_its_orders() {
     assert!(!venue.state().join("starts").exists(), "an end in peace leaves no note");
     let resting = venue.hub.with(|exchange, _| exchange.orders().filter(|order| order.status.is_open()).count());
     assert!(resting > 0);
+}
+
+#[test]
+fn an_audit_that_finds_a_difference_is_1_and_shows_it() {
+    let venue = Venue::new("code-1", account());
+    let config = venue.configure("btc", STRATEGY);
+    assert_eq!(trading(&venue, &config).terminate().code(), Some(0));
+    let audit = ["audit", "--opening", "USDT=10000", "--config", &config];
+    let (code, out, error) = outcome(&audit);
+    assert!(code == Some(0) && out.contains("journal and exchange agree"), "{out}{error}");
+    // Somebody moves the smallest part of a dollar.
+    let gift = Decimal::new(1, 8);
+    venue.hub.with(|exchange, now| exchange.adjust_balance(0, "USDT", gift, now)).unwrap();
+    let (code, out, _) = outcome(&audit);
+    assert!(code == Some(1) && out.contains("DIFFERENCE  wallet: USDT"), "{out}");
+    let (code, out, _) = outcome(&[&audit[..], &["--json"]].concat());
+    assert!(code == Some(1) && out.starts_with("{\"agree\":false"), "{out}");
+    // Without the opening the wallet may hold whatever else it does.
+    assert_eq!(outcome(&["audit", "--config", &config]).0, Some(0));
 }
 
 #[test]
@@ -104,6 +124,13 @@ fn a_state_directory_that_cannot_be_written_is_74() {
     std::fs::write(venue.state(), "in the way").unwrap();
     let (code, _, error) = outcome(&["run", "--config", &config]);
     assert!(code == Some(74) && error.contains("state"), "{error}");
+    // A journal that the disk does not give is not a damaged one.
+    std::fs::remove_file(venue.state()).unwrap();
+    std::fs::create_dir_all(venue.journal()).unwrap();
+    for command in ["run", "status", "explain"] {
+        let (code, _, error) = outcome(&[command, "--config", &config]);
+        assert!(code == Some(74) && error.contains("state"), "{command}: {error}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -17,6 +18,9 @@ use crate::core::{Decimal, Timestamp};
 use crate::engine::ports::Balance;
 use crate::journal::History;
 use crate::narrator::{moment, signed};
+
+/// What happened so shortly before the journal's last entry may have been on its way still.
+const NEWS: Duration = Duration::from_secs(10);
 
 /// What the exchange says.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +72,8 @@ pub struct Audit {
     pub no_longer_kept: usize,
     /// Executions under the bot's name from before the journal's beginning.
     pub before_journal: usize,
+    /// Executions that happened after the journal's last entry, while the bot was not there to book them.
+    pub not_booked_yet: usize,
     /// Resting orders that are equal.
     pub equal_orders: usize,
     /// Orders of which the bot itself does not know yet what became.
@@ -90,10 +96,12 @@ pub fn audit(bot: &BotName, history: &History, books: &Books, opening: &BTreeMap
         kept_since: books.kept_since,
         ..Audit::default()
     };
-    audit.executions(bot, history, books);
-    audit.orders(bot, &history.ledger, books);
-    let flows = flows(history);
+    let news = audit.executions(bot, history, books);
+    audit.orders(bot, &history.ledger, books, &news);
+    let mut flows = Flows::default();
+    flows.add(history, booked(history));
     audit.sums(history, &flows);
+    flows.add(history, news.iter().copied());
     audit.wallet(history, books, &flows, opening);
     audit
 }
@@ -104,7 +112,8 @@ impl Audit {
         self.differences.push(Difference { subject, journal, exchange });
     }
 
-    fn executions(&mut self, bot: &BotName, history: &History, books: &Books) {
+    /// Compares executions; gives back those that nobody could book yet.
+    fn executions<'b>(&mut self, bot: &BotName, history: &History, books: &'b Books) -> Vec<&'b Execution> {
         let ours = |execution: &&Execution| OrderKey::of_link_id(bot, &execution.link_id).is_some();
         let mut there: BTreeMap<&str, &Execution> = BTreeMap::new();
         for execution in books.executions.iter().filter(ours) {
@@ -120,16 +129,22 @@ impl Audit {
                 None => self.differ(name_of(execution), numbers(execution), "does not know it"),
             }
         }
+        let last_word = history.ledger.time.before(NEWS);
+        let mut news = Vec::new();
         for execution in there.into_values() {
             if self.begins.is_none_or(|begins| execution.time < begins) {
                 self.before_journal += 1;
+            } else if execution.time > last_word {
+                news.push(execution);
             } else {
                 self.differ(name_of(execution), "does not know it", numbers(execution));
             }
         }
+        self.not_booked_yet = news.len();
+        news
     }
 
-    fn orders(&mut self, bot: &BotName, ledger: &Ledger, books: &Books) {
+    fn orders(&mut self, bot: &BotName, ledger: &Ledger, books: &Books, news: &[&Execution]) {
         let mut there: BTreeMap<OrderKey, &OrderReport> = BTreeMap::new();
         for report in &books.open {
             if let Some(key) = OrderKey::of_link_id(bot, &report.link_id)
@@ -141,11 +156,13 @@ impl Audit {
         for (key, order) in ledger.cycle.iter().flat_map(|cycle| cycle.live_orders()) {
             let link_id = key.link_id(bot);
             let report = there.remove(&key);
+            let fresh = news.iter().filter(|execution| execution.link_id == link_id);
+            let executed = order.executed_quantity + fresh.map(|execution| execution.quantity).sum::<Decimal>();
             match (&order.state, report) {
                 (OrderState::Planned, _) => self.in_doubt += 1,
                 (OrderState::Open, Some(report)) => {
                     let state = |spec, executed| format!("{spec}, {} filled", text(executed));
-                    let here = state(&order.spec, order.executed_quantity);
+                    let here = state(&order.spec, executed);
                     let there = state(&report.spec, report.executed_quantity);
                     if here == there {
                         self.equal_orders += 1;
@@ -153,6 +170,8 @@ impl Audit {
                         self.differ(link_id, here, there);
                     }
                 }
+                // News again: it has been filled.
+                (OrderState::Open, None) if order.spec.quantity() == Some(executed) => {}
                 (OrderState::Open, None) => self.differ(link_id, order.spec.to_string(), "is not open"),
                 (_, _) => self.differ(link_id, "closed, with executions missing", "-"),
             }
@@ -204,7 +223,8 @@ impl Audit {
             }
         }
         let Some(instrument) = &history.ledger.instrument else { return };
-        let held = Sums::of(&history.ledger).base;
+        let begin = Sums::of(&initial(history)).base;
+        let held = begin + flows.coins.get(&instrument.base_coin).copied().unwrap_or_default();
         if let Some(balance) = books.balances.get(&instrument.base_coin)
             && balance.total < held
         {
@@ -231,6 +251,12 @@ impl Audit {
         }
         if self.before_journal > 0 {
             line("", format!("{} on the exchange are from before the journal begins", self.before_journal));
+        }
+        if self.not_booked_yet > 0 {
+            line(
+                "",
+                format!("{} happened after the journal's last entry: the next start books them", self.not_booked_yet),
+            );
         }
         line("orders", format!("{} resting on both sides alike", self.equal_orders));
         if self.in_doubt > 0 {
@@ -277,6 +303,7 @@ impl Audit {
                 "no_longer_kept": self.no_longer_kept,
                 "kept_since": self.kept_since,
                 "before_journal": self.before_journal,
+                "not_booked_yet": self.not_booked_yet,
             },
             "orders": { "equal": self.equal_orders, "in_doubt": self.in_doubt },
             "wallet": self.coins.iter().map(|coin| json!({
@@ -298,19 +325,19 @@ struct Flows {
     executions: u64,
 }
 
-fn flows(history: &History) -> Flows {
-    let mut flows = Flows::default();
-    let Some(instrument) = &history.ledger.instrument else { return flows };
-    for execution in booked(history) {
-        let sign = if execution.side == Side::Buy { Decimal::ONE } else { -Decimal::ONE };
-        let mut add = |coin: &str, amount| *flows.coins.entry(coin.to_owned()).or_default() += amount;
-        add(&instrument.base_coin, sign * execution.quantity);
-        add(&instrument.quote_coin, -sign * execution.value);
-        add(&execution.fee_coin, -execution.fee);
-        *flows.fees.entry(execution.fee_coin.clone()).or_default() += execution.fee;
-        flows.executions += 1;
+impl Flows {
+    fn add<'e>(&mut self, history: &History, executions: impl Iterator<Item = &'e Execution>) {
+        let Some(instrument) = &history.ledger.instrument else { return };
+        for execution in executions {
+            let sign = if execution.side == Side::Buy { Decimal::ONE } else { -Decimal::ONE };
+            let mut add = |coin: &str, amount| *self.coins.entry(coin.to_owned()).or_default() += amount;
+            add(&instrument.base_coin, sign * execution.quantity);
+            add(&instrument.quote_coin, -sign * execution.value);
+            add(&execution.fee_coin, -execution.fee);
+            *self.fees.entry(execution.fee_coin.clone()).or_default() += execution.fee;
+            self.executions += 1;
+        }
     }
-    flows
 }
 
 /// What a ledger says of money, in the two coins.
@@ -453,6 +480,8 @@ mod tests {
             Record::Executed { key: sell, execution: sold.clone() },
         ];
         let mut history = History { is_complete: true, files: 1, ..History::default() };
+        // It has been kept for a while after the last execution.
+        history.ledger.time = Timestamp(100_000);
         for record in records {
             history.ledger.apply(Timestamp(9_000), &record).unwrap();
             history.entries.push((Timestamp(9_000), record));
@@ -556,6 +585,22 @@ mod tests {
         let other = OrderReport { link_id: "eth-1-0s-1".to_owned(), ..books.open[0].clone() };
         books.open.extend([by_hand, other]);
         assert_eq!(differences(&history, &books), [""; 0]);
+    }
+
+    #[test]
+    fn what_happened_while_the_bot_was_away_is_news_and_no_difference() {
+        let (history, mut books) = world();
+        let sell = OrderKey { cycle: 1, slot: Slot::Sell(0), attempt: 1 };
+        let rest = execution(sell, Side::Sell, "0.59", "64.9", ("0.0649", "USDT"));
+        books.executions.push(Execution { exec_id: "later".into(), time: Timestamp(500_000), ..rest });
+        books.open.clear();
+        books.balances.insert("USDT".into(), Balance { total: d("1008.7911"), free: d("0") });
+        books.balances.insert("BTC".into(), Balance { total: d("0.009"), free: d("0") });
+        let audit = audit(&bot(), &history, &books, &opening());
+        assert_eq!((audit.differences.as_slice(), audit.not_booked_yet), (&[][..], 1), "{}", audit.report());
+        // Half of that, and it should still rest.
+        books.executions[2].quantity = d("0.3");
+        assert!(differences(&history, &books).contains(&"btc-1-0s-1".to_owned()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::audit::{self, Audit, Books, booked};
 use super::connection::{Connection, read_credentials};
 use super::trade::{directory_of, load};
-use super::{explain, failure_of};
+use super::{explain, failure_of, journal_failure};
 use crate::bybit::Environment;
 use crate::command_line;
 use crate::config::{Config, Variables};
@@ -41,7 +41,7 @@ pub fn explain(options: &command_line::Explain, variables: Variables<'_>) -> Res
     if options.state_dir.is_some() && !directory.path().is_dir() {
         return Err(Failure::new(Exit::State, format!("{}: there is no such directory", directory.path().display())));
     }
-    let keeper = journal::read(&directory.journal()).map_err(damaged)?.keeper();
+    let keeper = journal::read(&directory.journal()).map_err(journal_failure)?.keeper();
     let bot = keeper.as_ref().map(|keeper| &keeper.bot);
     let explanations = explain::explain(&history(&directory)?.entries);
     if options.json {
@@ -110,11 +110,7 @@ fn ask(config: &Config, history: &History, connection: &mut Connection) -> Resul
 }
 
 fn history(directory: &StateDirectory) -> Result<History, Failure> {
-    journal::history(&directory.journal()).map_err(damaged)
-}
-
-fn damaged(damage: journal::Damage) -> Failure {
-    Failure::new(Exit::JournalDamaged, damage)
+    journal::history(&directory.journal()).map_err(journal_failure)
 }
 
 fn is_running(directory: &StateDirectory) -> bool {

@@ -20,6 +20,17 @@ pub mod trade;
 
 use crate::engine::ports::{Fault, FaultKind};
 use crate::exit::{Exit, Failure};
+use crate::journal::Damage;
+
+/// The failure of a command that cannot read the journal: a disk that does not give it is another matter than a journal
+/// that is damaged.
+pub fn journal_failure(damage: Damage) -> Failure {
+    let code = match damage {
+        Damage::Unreadable { .. } => Exit::State,
+        Damage::Line { .. } | Damage::Newer { .. } => Exit::JournalDamaged,
+    };
+    Failure::new(code, damage)
+}
 
 /// The failure of a command whose question to the exchange brought no answer.
 pub fn failure_of(fault: &Fault) -> Failure {

@@ -53,7 +53,7 @@ impl Status<'_> {
             let fees: Vec<String> = totals.fees.iter().map(|(coin, fee)| format!("{} {coin}", text(*fee))).collect();
             let _ = writeln!(out, "fees paid: {}", fees.join(", "));
         }
-        if let Some(alarm) = &ledger.alarm {
+        if let Some(alarm) = ledger.alarm() {
             let _ = writeln!(out, "ALARM, no new buys: {alarm}");
         }
         match &ledger.cycle {
@@ -78,7 +78,7 @@ impl Status<'_> {
             "profit": text(ledger.totals.profit),
             "executions": ledger.totals.executions,
             "fees": ledger.totals.fees.iter().map(|(coin, fee)| (coin.clone(), text(*fee).into())).collect::<serde_json::Map<_, _>>(),
-            "alarm": ledger.alarm,
+            "alarm": ledger.alarm(),
             "carried": { "quantity": text(ledger.carry.quantity), "cost": text(ledger.carry.cost) },
             "cycle": ledger.cycle.as_ref().map(cycle_json),
         })

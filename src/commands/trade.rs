@@ -9,6 +9,7 @@ use crossbeam_channel::{Sender, unbounded};
 use log::{info, warn};
 
 use super::connection::{Connection, read_credentials};
+use super::journal_failure;
 use super::live_feed::LiveFeed;
 use super::status::Status;
 use crate::command_line;
@@ -55,8 +56,9 @@ pub fn run(options: &command_line::Run, variables: Variables<'_>) -> Result<(), 
     let on_signal = if options.cancel_on_exit { StopWish::Cancel } else { StopWish::Leave };
     let start = begin(&directory)?;
     let result = trade(&config, &directory, Goal::Trade, on_signal, form, variables).map(drop);
+    let taken_back = if result.is_ok() { start.finished() } else { start.gave_up() };
     // A note that cannot be taken back costs a wait at worst.
-    if let Err(error) = if result.is_ok() { start.finished() } else { start.gave_up() } {
+    if let Err(error) = taken_back {
         warn!("{}: the note of this start cannot be taken back: {error}", directory.path().display());
     }
     result
@@ -146,8 +148,7 @@ fn trade(
     let (credentials, found) = read_credentials(config, variables)?;
     found.warnings.iter().for_each(|warning| warn!("{warning}"));
     let storage = FileStorage::open(&directory.journal()).map_err(|error| state_failure(directory, &error))?;
-    let (mut journal, recovery) =
-        JournalFile::open(storage).map_err(|damage| Failure::new(Exit::JournalDamaged, damage))?;
+    let (mut journal, recovery) = JournalFile::open(storage).map_err(journal_failure)?;
     if recovery.torn > 0 {
         warn!("the journal's last {} bytes were torn, as a power cut does, and are cut off", recovery.torn);
     }
@@ -263,7 +264,7 @@ fn lock(directory: &StateDirectory) -> Result<Lock, Failure> {
 /// # Errors
 /// [`Failure`] when there is a journal and it is damaged.
 pub fn inspect(directory: &StateDirectory) -> Result<Ledger, Failure> {
-    let recovery = journal::read(&directory.journal()).map_err(|damage| Failure::new(Exit::JournalDamaged, damage))?;
+    let recovery = journal::read(&directory.journal()).map_err(journal_failure)?;
     Ok(recovery.ledger)
 }
 

@@ -49,6 +49,11 @@ impl Instrument {
         money::floor_to(price, self.tick_size)
     }
 
+    /// The price rounded up to the tick.
+    pub fn price_up(&self, price: Decimal) -> Decimal {
+        money::ceil_to(price, self.tick_size)
+    }
+
     /// The quantity rounded down to the step.
     pub fn quantity_down(&self, quantity: Decimal) -> Decimal {
         money::floor_to(quantity, self.quantity_step)

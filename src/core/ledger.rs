@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::instrument::Instrument;
 use super::money::{self, Decimal};
 use super::order::{Execution, OrderKey, OrderSpec, OrderStatus, Side, Slot};
-use super::record::{ExitCause, Offer, Reason, Record, Refusal};
+use super::record::{AlarmCause, ExitCause, Offer, Reason, Record, Refusal};
 use super::time::Timestamp;
 
 /// Cost is divided to this many decimals when a sell ends half filled; the rest keeps the rounding.
@@ -48,9 +48,15 @@ pub struct Ledger {
     /// Sums over closed cycles.
     pub totals: Totals,
     /// Why no new buys are made.
-    pub alarm: Option<String>,
+    pub alarms: BTreeMap<AlarmCause, String>,
     /// The time of the latest record.
     pub time: Timestamp,
+    /// Up to when a process was there to see what happened. What came later is known only by asking.
+    pub watched: Timestamp,
+    /// Whether the process that writes has reconciled: each of its records then moves `watched`.
+    pub watching: bool,
+    /// Whether the last process ended as asked, so that nothing it did is missing here.
+    pub ended: bool,
 }
 
 /// Quantity and what it cost.
@@ -199,6 +205,17 @@ impl Lot {
         self.quantity = (self.quantity + quantity).normalize();
         self.cost = (self.cost + cost).normalize();
         self.since = [self.since, since].into_iter().flatten().min();
+    }
+
+    /// The part of its cost that goes with selling `quantity` of it: all of it with the last whole step, for what
+    /// remains then is dust, which has no cost.
+    pub fn cost_of_part(&self, quantity: Decimal, instrument: &Instrument) -> Decimal {
+        let sellable = instrument.quantity_down(self.quantity);
+        if quantity >= sellable {
+            return self.cost;
+        }
+        let share = self.cost.checked_mul(quantity).and_then(|product| product.checked_div(sellable));
+        share.map_or(Decimal::ZERO, |share| share.trunc_with_scale(COST_SCALE).normalize())
     }
 }
 
@@ -376,6 +393,25 @@ impl Cycle {
         value.checked_div(quantity)
     }
 
+    /// Takes coins that are gone from the lots, the deepest level first. Their cost is lost.
+    fn write_off(&mut self, quantity: Decimal) -> Result<(), Contradiction> {
+        let mut left = quantity;
+        for lot in self.lots.values_mut().rev() {
+            let part = left.min(lot.quantity).max(Decimal::ZERO);
+            let share = lot.cost.checked_mul(part).and_then(|product| product.checked_div(lot.quantity));
+            let whole = part == lot.quantity;
+            let cost = if whole { lot.cost } else { share.unwrap_or_default().trunc_with_scale(COST_SCALE) };
+            lot.quantity = (lot.quantity - part).normalize();
+            lot.cost = (lot.cost - cost).normalize();
+            self.profit = (self.profit - cost).normalize();
+            left -= part;
+        }
+        if left.is_zero() {
+            return Ok(());
+        }
+        contradiction(format!("{} more is missing than is held and not offered", money::text(left)))
+    }
+
     /// Whether the take profit that ends the cycle has been filled: the base lot's, or everything's.
     pub fn is_ending(&self) -> bool {
         self.attempts(Slot::Sell(0)).any(|(_, order)| order.is_filled())
@@ -386,6 +422,17 @@ impl Ledger {
     /// The order of this name, if it belongs to the open cycle.
     pub fn order(&self, key: OrderKey) -> Option<&Order> {
         self.cycle.as_ref()?.orders.get(&key)
+    }
+
+    /// Why no new buys are made, if they are not.
+    pub fn alarm(&self) -> Option<String> {
+        let messages: Vec<&str> = self.alarms.values().map(String::as_str).collect();
+        (!messages.is_empty()).then(|| messages.join("; "))
+    }
+
+    /// Whether nothing of trading is in it: no cycle, now or before.
+    pub fn is_blank(&self) -> bool {
+        self.last_cycle == 0 && self.cycle.is_none()
     }
 
     /// The fee rate to expect of the next sell: what sells have shown, else what buys have, else the assumed one.
@@ -400,7 +447,9 @@ impl Ledger {
     pub fn apply(&mut self, time: Timestamp, record: &Record) -> Result<(), Contradiction> {
         self.time = self.time.max(time);
         match record {
-            Record::Journal { .. } | Record::Started { .. } | Record::Stopped { .. } => {}
+            Record::Journal { .. } | Record::Stopped { .. } => {}
+            Record::Started { .. } => self.watching = false,
+            Record::Reconciled => self.watching = true,
             Record::InstrumentSeen { instrument } => self.instrument = Some(instrument.clone()),
             Record::CycleOpened { cycle, began } => self.open_cycle(*began, *cycle)?,
             Record::OrderPlanned { key, spec, offer, reason } => {
@@ -419,11 +468,7 @@ impl Ledger {
                     order.state = OrderState::Open;
                 }
             }
-            Record::OrderAmended { key, spec } => {
-                let order = self.live_order(*key, "amended")?;
-                order.spec = spec.clone();
-                order.amended = true;
-            }
+            Record::OrderAmended { key, spec } => self.amend(time, *key, spec)?,
             Record::CancelAsked { key } => self.live_order(*key, "cancelled")?.cancel_asked = Some(time),
             Record::CancelFailed { key } => self.live_order(*key, "not cancelled")?.cancel_asked = None,
             Record::OrderRefused { key, refusal, .. } => self.settle_unexecuted(time, *key, End::Refused(*refusal))?,
@@ -434,9 +479,16 @@ impl Ledger {
             Record::Executed { key, execution } => self.book(time, *key, execution)?,
             Record::ExitDecided { cause } => self.open_cycle_mut("exit decided")?.exit = Some(cause.clone()),
             Record::CycleClosed { cycle, profit } => self.close_cycle(time, *cycle, *profit)?,
-            Record::Alarmed { message } => self.alarm = Some(message.clone()),
-            Record::AlarmCleared => self.alarm = None,
+            Record::CoinsMissing { quantity } => self.open_cycle_mut("coins missing")?.write_off(*quantity)?,
+            Record::Alarmed { cause, message } => drop(self.alarms.insert(*cause, message.clone())),
+            Record::AlarmCleared { cause } => drop(self.alarms.remove(cause)),
             Record::Snapshot { ledger } => *self = (**ledger).clone(),
+        }
+        if self.watching {
+            self.watched = self.time;
+        }
+        if !matches!(record, Record::Started { .. } | Record::InstrumentSeen { .. } | Record::Snapshot { .. }) {
+            self.ended = matches!(record, Record::Stopped { .. });
         }
         Ok(())
     }
@@ -468,6 +520,7 @@ impl Ledger {
 
     /// A planned or adopted order takes its slot, and a sell takes what it offers from the lots.
     fn take_on(&mut self, key: OrderKey, mut order: Order, offer: Option<&Offer>) -> Result<(), Contradiction> {
+        let instrument = self.instrument.clone();
         let cycle = self.open_cycle_mut(&format!("order {key} planned"))?;
         if key.cycle != cycle.number {
             return contradiction(format!("order {key} planned in cycle {}", cycle.number));
@@ -497,13 +550,35 @@ impl Ledger {
                 ));
             }
             order.home = offer.levels.first().copied().unwrap_or(0);
-            let rest = Lot { quantity: taken.quantity - quantity, cost: taken.cost - offer.cost, since: None };
+            let left = taken.quantity - quantity;
+            // Dust waits for nothing; what could be sold waits for its own offer.
+            let sellable = instrument.is_some_and(|instrument| !instrument.quantity_down(left).is_zero());
+            let since = taken.since.filter(|_| sellable);
+            let rest = Lot { quantity: left, cost: taken.cost - offer.cost, since };
             cycle.lots.insert(order.home, rest);
             order.offered = Lot { quantity, cost: offer.cost, since: taken.since };
         }
         order.refused_before = cycle.latest(key.slot).map_or(0, |(_, earlier)| earlier.refused_in_a_row());
         cycle.forget_attempts_before(key);
         cycle.orders.insert(key, order);
+        Ok(())
+    }
+
+    /// Somebody gave the order other numbers. What a sell then no longer offers comes back to the lots.
+    fn amend(&mut self, time: Timestamp, key: OrderKey, spec: &OrderSpec) -> Result<(), Contradiction> {
+        let order = self.live_order(key, "amended")?;
+        order.spec = spec.clone();
+        order.amended = true;
+        let Some(quantity) = spec.quantity().filter(|quantity| *quantity < order.offered.quantity) else {
+            return Ok(());
+        };
+        let whole = order.offered.clone();
+        let cost = whole.cost.checked_mul(quantity).and_then(|product| product.checked_div(whole.quantity));
+        let cost = cost.unwrap_or_default().trunc_with_scale(COST_SCALE).normalize();
+        order.offered = Lot { quantity, cost, since: whole.since };
+        let home = order.home;
+        let lots = &mut self.open_cycle_mut("amended")?.lots;
+        lots.entry(home).or_default().add(whole.quantity - quantity, whole.cost - cost, Some(time));
         Ok(())
     }
 

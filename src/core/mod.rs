@@ -7,6 +7,7 @@ pub mod ledger;
 pub mod money;
 pub mod order;
 pub mod parameters;
+pub mod rebuild;
 pub mod reconcile;
 pub mod record;
 pub mod strategy;

@@ -14,9 +14,11 @@
 
 use std::time::Duration;
 
-use super::ledger::{Cycle, End, Ledger, Order, OrderState};
+use super::instrument::Instrument;
+use super::ledger::{Cycle, End, Ledger, Lot, Order, OrderState};
 use super::money::Decimal;
 use super::order::{Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Slot};
+use super::parameters::TakeProfitMode;
 use super::record::{Offer, Record};
 use super::time::Timestamp;
 
@@ -145,7 +147,7 @@ pub fn closed_without_fills(key: OrderKey, message: String) -> Record {
     }
 }
 
-fn closing(key: OrderKey, report: &OrderReport) -> Record {
+pub(super) fn closing(key: OrderKey, report: &OrderReport) -> Record {
     Record::OrderClosed {
         key,
         status: report.status,
@@ -192,7 +194,10 @@ fn adoption(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Option<Vec<
     };
     let offer = match key.slot {
         Slot::Buy(_) => None,
-        Slot::Sell(_) | Slot::Exit => Some(offer_of(lots?, key.slot, report.spec.quantity()?)?),
+        Slot::Sell(_) | Slot::Exit => {
+            let instrument = ledger.instrument.as_ref()?;
+            Some(offer_of(lots?, key.slot, report.spec.quantity()?, None, instrument).ok()?)
+        }
     };
     if report.spec.side() != key.slot.side() {
         return None;
@@ -205,20 +210,33 @@ fn adoption(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Option<Vec<
     Some(facts)
 }
 
-/// What an adopted sell must have been offering: its own level's lot if that is enough, else everything.
-fn offer_of(cycle: &Cycle, slot: Slot, quantity: Decimal) -> Option<Offer> {
+/// What an adopted sell must have been offering: its own level's lot if that is enough (and the cycle sells lot by lot,
+/// where that is known), else everything. An error says how much is lacking.
+pub(super) fn offer_of(
+    cycle: &Cycle,
+    slot: Slot,
+    quantity: Decimal,
+    mode: Option<TakeProfitMode>,
+    instrument: &Instrument,
+) -> Result<Offer, Decimal> {
     let own = match slot {
-        Slot::Sell(level) => {
-            cycle.lots.get(&level).filter(|lot| lot.quantity >= quantity).map(|lot| (vec![level], lot.cost))
+        Slot::Sell(level) if mode != Some(TakeProfitMode::Average) => {
+            cycle.lots.get(&level).filter(|lot| lot.quantity >= quantity).map(|lot| (vec![level], lot.clone()))
         }
-        Slot::Buy(_) | Slot::Exit => None,
+        Slot::Sell(_) | Slot::Buy(_) | Slot::Exit => None,
     };
-    let (levels, cost) = own.unwrap_or_else(|| {
-        let cost = cycle.lots.values().map(|lot| lot.cost).sum();
-        (cycle.lots.keys().copied().collect(), cost)
+    let (levels, lots) = own.unwrap_or_else(|| {
+        let mut all = Lot::default();
+        for lot in cycle.lots.values() {
+            all.quantity += lot.quantity;
+            all.cost += lot.cost;
+        }
+        (cycle.lots.keys().copied().collect(), all)
     });
-    let held: Decimal = levels.iter().filter_map(|level| cycle.lots.get(level)).map(|lot| lot.quantity).sum();
-    (held >= quantity).then_some(Offer { levels, cost })
+    if lots.quantity < quantity {
+        return Err(quantity - lots.quantity);
+    }
+    Ok(Offer { levels, cost: lots.cost_of_part(quantity, instrument) })
 }
 
 /// From when on an order's executions are to be looked for.

@@ -36,6 +36,8 @@ pub enum Record {
         /// Why, for people.
         reason: String,
     },
+    /// The process has compared everything with the exchange, and nothing is in doubt: from here on it misses nothing.
+    Reconciled,
     /// The instrument as it is from here on.
     InstrumentSeen {
         /// Coins and filters.
@@ -142,13 +144,24 @@ pub enum Record {
         /// Net proceeds less the cost of what was sold, in quote coin; fees in other coins are not in it.
         profit: Decimal,
     },
+    /// Base coin that was held has left the account: the wallet has said so several times over. It is written off, from
+    /// the lots that are not offered, the deepest level first; its cost is a loss.
+    CoinsMissing {
+        /// In base coin.
+        quantity: Decimal,
+    },
     /// Something does not add up: no new buys until it is resolved.
     Alarmed {
+        /// What kind; an alarm of another kind is apart from this one.
+        cause: AlarmCause,
         /// What, and what to do.
         message: String,
     },
     /// What raised the alarm is resolved.
-    AlarmCleared,
+    AlarmCleared {
+        /// Which alarm.
+        cause: AlarmCause,
+    },
     /// All that the records before this one add up to; they may be dropped.
     Snapshot {
         /// The ledger.
@@ -205,6 +218,17 @@ pub enum Refusal {
     Other,
 }
 
+/// What kind of alarm stops new buys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmCause {
+    /// Orders with this bot's name that it does not know. Cleared when they are gone.
+    Strays,
+    /// The exchange no longer tells what is needed to know what is held. Cleared by a person who lets the bot close its
+    /// position.
+    LostHistory,
+}
+
 /// Why a cycle is closed at market.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -220,4 +244,6 @@ pub enum ExitCause {
     TimeLimit,
     /// The user asked for it.
     Close,
+    /// It was decided before the journal was lost; an order of the exit was found on the exchange.
+    Found,
 }

@@ -6,7 +6,7 @@ use super::ports::{Fault, FaultKind};
 use super::{Engine, Failure};
 use crate::core::ladder;
 use crate::core::money;
-use crate::core::order::{OrderKey, OrderSpec};
+use crate::core::order::{OrderKey, OrderSpec, Side};
 use crate::core::record::{Record, Refusal};
 use crate::core::strategy::{FUNDS_PATIENCE, Goal, Step};
 
@@ -82,12 +82,15 @@ impl Engine<'_> {
                 None
             }
             FaultKind::AlreadyThere => {
-                self.doubt(key, true);
+                self.doubt_duplicate(key);
                 None
             }
         };
         self.record(fact.into_iter().collect())?;
         self.weigh(&fault)?;
+        if fault.kind == FaultKind::InsufficientFunds && key.slot.side() == Side::Sell {
+            self.suspect_coins();
+        }
         if fault.kind == FaultKind::Filter {
             warn!("{} refused: {fault}", key.slot);
             self.look_at_filters()?;

@@ -13,11 +13,15 @@
 //! ```
 //!
 //! What can go wrong: a request may bring no answer (the order stays in doubt until asked for), the stream may be down
-//! (REST is polled instead), the journal may refuse to be written (nothing is sent then, and the engine ends), the key
-//! may be refused (the engine ends; resting orders stay).
+//! (REST is polled instead), the journal may refuse to be written (nothing is sent until it can be, see [`journaling`]),
+//! coins may leave the account ([`coins`]), the journal may be lost ([`rebuilding`]), the key may be refused (the engine
+//! ends; resting orders stay).
 
 mod carry_out;
+mod coins;
+mod journaling;
 pub mod ports;
+mod rebuilding;
 mod reconciliation;
 mod settlement;
 
@@ -32,7 +36,7 @@ use crate::core::ladder::LadderError;
 use crate::core::ledger::Ledger;
 use crate::core::order::{BotName, OrderKey};
 use crate::core::parameters::Parameters;
-use crate::core::record::Record;
+use crate::core::record::{AlarmCause, Record};
 use crate::core::strategy::{self, Decision, Goal, Quote, Situation};
 use ports::{
     Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent, Ticker,
@@ -49,8 +53,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
 /// A quote older than this is fetched again when the strategy wants one.
 const QUOTE_AGE: Duration = Duration::from_secs(5);
-/// The journal is synced when nothing has been written for this long.
-const SYNC_DELAY: Duration = Duration::from_secs(1);
 /// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].
 const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
 /// So often the exchange is tried at a start before "start again later" is the answer.
@@ -136,13 +138,19 @@ pub struct Engine<'a> {
     world: World<'a>,
     assignment: Assignment,
     ledger: Ledger,
+    /// Whether the exchange has corrected the clock.
+    set_out: bool,
     /// Whether reconciliation has succeeded since the stream last came up.
     reconciled: bool,
+    /// Whether the journal says that this process has reconciled, with nothing in doubt.
+    watching: bool,
     stream_up: bool,
     /// When reconciliation is due.
     reconcile_due: Timestamp,
     /// From when on executions may have been missed.
     executions_from: Timestamp,
+    /// What happened to orders older than this may be forgotten by the exchange: this process was not there to see it.
+    unseen_before: Option<Timestamp>,
     clock_due: Timestamp,
     /// No request before this moment: the exchange asked for quiet, or could not be reached.
     quiet_until: Timestamp,
@@ -158,7 +166,14 @@ pub struct Engine<'a> {
     open_not_before: Timestamp,
     /// When the journal is to be synced; `None` if it is.
     sync_due: Option<Timestamp>,
+    /// How often in a row the journal could not be written.
+    journal_failures: u32,
+    /// A sell was refused because coins are missing: the wallet is to be asked.
+    coins_due: bool,
+    shortage: Option<coins::Shortage>,
+    looks: Option<rebuilding::Looks>,
     told_ladder_error: Option<LadderError>,
+    memo: strategy::Memo,
     stop: Option<StopWish>,
 }
 
@@ -166,15 +181,17 @@ impl<'a> Engine<'a> {
     /// An engine that goes on from this ledger, as recovered from the journal.
     pub fn new(world: World<'a>, assignment: Assignment, ledger: Ledger) -> Self {
         let now = world.clock.now();
-        let executions_from = if ledger.time == Timestamp::default() { now } else { ledger.time };
         Self {
             world,
             assignment,
             ledger,
+            set_out: false,
             reconciled: false,
+            watching: false,
             stream_up: false,
             reconcile_due: now.after(STREAM_PATIENCE),
-            executions_from,
+            executions_from: now,
+            unseen_before: None,
             clock_due: now,
             quiet_until: now,
             outages: 0,
@@ -184,7 +201,12 @@ impl<'a> Engine<'a> {
             quote: None,
             open_not_before: now,
             sync_due: None,
+            journal_failures: 0,
+            coins_due: false,
+            shortage: None,
+            looks: None,
             told_ladder_error: None,
+            memo: strategy::Memo::default(),
             stop: None,
         }
     }
@@ -204,18 +226,41 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// [`Failure`]. Resting orders stay in every case.
     pub fn run(&mut self) -> Result<Outcome, Failure> {
-        self.start()?;
-        loop {
-            if let Some(outcome) = self.turn()? {
-                let reason = match outcome {
-                    Outcome::Finished => "finished",
-                    Outcome::Stopped => "stopped as asked",
-                };
-                self.record(vec![Record::Stopped { reason: reason.to_owned() }])?;
-                self.world.journal.sync()?;
-                return Ok(outcome);
+        while let Err(failure) = self.start() {
+            match failure {
+                Failure::Journal(error) => self.await_journal(error)?,
+                failure => return Err(failure),
             }
         }
+        loop {
+            let reason = match self.turn() {
+                Ok(None) => continue,
+                Err(Failure::Journal(error)) => {
+                    self.await_journal(error)?;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+                Ok(Some(outcome)) => outcome,
+            };
+            return self.end(reason);
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) -> Result<Outcome, Failure> {
+        let reason = match outcome {
+            Outcome::Finished => "finished",
+            Outcome::Stopped => "stopped as asked",
+        };
+        let mut records = Vec::new();
+        if outcome == Outcome::Finished && self.assignment.goal == Goal::Close {
+            // A person has let the bot close its position: what it could not know about it matters no more.
+            let cause = AlarmCause::LostHistory;
+            records.extend(self.ledger.alarms.contains_key(&cause).then_some(Record::AlarmCleared { cause }));
+        }
+        records.push(Record::Stopped { reason: reason.to_owned() });
+        self.record(records)?;
+        self.sync();
+        Ok(outcome)
     }
 
     /// Compares clocks, looks at the instrument, checks the ladder.
@@ -225,17 +270,19 @@ impl<'a> Engine<'a> {
             engine.world.exchange.instrument()
         })?;
         let Some(instrument) = instrument else { return Ok(()) };
-        self.clock_due = self.now().after(self.assignment.clock_interval);
+        self.set_out();
         let Assignment { bot, environment, parameters, .. } = self.assignment.clone();
         if !instrument.trading {
             return Err(Failure::ConfigurationRefused(format!("{} is not trading now", parameters.symbol)));
         }
         let seen = self.ledger.instrument.as_ref() == Some(&instrument);
         let version = env!("CARGO_PKG_VERSION").to_owned();
+        let alarm = self.alarm_after_absence();
         let mut records = vec![Record::Started { version, environment, bot, parameters }];
         if !seen {
             records.push(Record::InstrumentSeen { instrument: instrument.clone() });
         }
+        records.extend(alarm);
         self.record(records)?;
         if self.assignment.goal == Goal::Trade {
             let Some(ticker) = self.at_start(|engine| engine.world.exchange.ticker())? else { return Ok(()) };
@@ -249,6 +296,36 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The exchange has corrected the clock: deadlines are counted from here. What an uncorrected clock said before may
+    /// lie years ahead.
+    fn set_out(&mut self) {
+        self.set_out = true;
+        let now = self.now();
+        self.clock_due = now.after(self.assignment.clock_interval);
+        self.quiet_until = now;
+        self.open_not_before = now;
+        self.reconcile_due = if self.stream_up { now } else { now.after(STREAM_PATIENCE) };
+        let watched = self.ledger.watched;
+        let known = if self.ledger.is_blank() { now } else { watched.min(now) };
+        self.executions_from = known.max(now.before(rebuilding::REACH));
+        if now.since(known) >= settlement::RETENTION {
+            self.unseen_before = Some(now);
+        }
+    }
+
+    /// After an absence that is longer than the exchange remembers, what a power cut took from the journal's end cannot be
+    /// found there any more. That it took nothing is sure only after an end in peace.
+    fn alarm_after_absence(&self) -> Option<Record> {
+        let cause = AlarmCause::LostHistory;
+        let sure = self.unseen_before.is_none() || self.ledger.ended || self.ledger.alarms.contains_key(&cause);
+        let message =
+            "the bot did not end in peace, and was away for longer than the exchange remembers: orders of its last \
+                       moments may be unknown. No new buys: compare the account with `recompra status`, then let \
+                       `recompra stop --close` sell what is held"
+                .to_owned();
+        (!sure).then_some(Record::Alarmed { cause, message })
     }
 
     /// Asks something that trading cannot begin without, a few times. `None` if a stop was asked for meanwhile.
@@ -302,6 +379,13 @@ impl<'a> Engine<'a> {
         } else if let Some(key) = self.most_urgent_doubt(now) {
             self.ask(key)?;
             return Ok(None);
+        } else if self.coins_due && self.reconciled && self.doubts.is_empty() {
+            self.look_at_coins()?;
+            return Ok(None);
+        } else if self.reconciled && !self.watching && self.doubts.is_empty() {
+            self.record(vec![Record::Reconciled])?;
+            self.watching = true;
+            return Ok(None);
         } else if self.reconciled {
             let decision = self.decide();
             if decision.wants_quote && self.quote_is_stale(now) {
@@ -350,10 +434,10 @@ impl<'a> Engine<'a> {
             return self.take(signal);
         }
         if self.sync_due.is_some_and(|due| due <= self.now()) {
-            self.world.journal.sync()?;
-            self.sync_due = None;
+            self.sync();
             // A sync changes nothing that a decision looks at: the wait goes on.
             if watch.is_none()
+                && self.sync_due.is_none()
                 && let Some(signal) = self.world.feed.wait(wake)
             {
                 return self.take(signal);
@@ -362,8 +446,9 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn decide(&self) -> Decision {
-        strategy::decide(&Situation {
+    fn decide(&mut self) -> Decision {
+        let mut memo = std::mem::take(&mut self.memo);
+        let situation = Situation {
             ledger: &self.ledger,
             parameters: &self.assignment.parameters,
             goal: self.assignment.goal,
@@ -371,7 +456,10 @@ impl<'a> Engine<'a> {
             open_not_before: self.open_not_before,
             hold_buys: !self.strays.is_empty(),
             now: self.now(),
-        })
+        };
+        let decision = strategy::decide_again(&situation, &mut memo);
+        self.memo = memo;
+        decision
     }
 
     /// Takes what came while waiting.
@@ -390,6 +478,10 @@ impl<'a> Engine<'a> {
                 self.reconcile_due = self.reconcile_due.min(self.now().after(POLL_INTERVAL));
             }
             Signal::StreamRefused(reason) => return Err(Failure::KeyRefused(reason)),
+            // Nobody knows yet what it would be news of: the past is asked for first.
+            Signal::Frame(_) if self.ledger.is_blank() && !self.reconciled => {}
+            // Nothing is dated by a clock that the exchange has not corrected.
+            Signal::Frame(_) if !self.set_out => {}
             Signal::Frame(events) => {
                 for event in events {
                     match event {
@@ -405,24 +497,6 @@ impl<'a> Engine<'a> {
             }
             Signal::Stop(wish) => self.stop = Some(wish),
         }
-        Ok(())
-    }
-
-    /// Writes records down, then lets them take effect.
-    fn record(&mut self, records: Vec<Record>) -> Result<(), Failure> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        let now = self.now();
-        self.world.journal.append(now, &records)?;
-        for record in &records {
-            if let Err(contradiction) = self.ledger.apply(now, record) {
-                // The record was made from this very ledger: going on would be guessing with money.
-                panic!("the engine made a record that contradicts its ledger: {contradiction} ({record:?})");
-            }
-            self.world.observer.recorded(now, record, &self.ledger);
-        }
-        self.sync_due = Some(now.after(SYNC_DELAY));
         Ok(())
     }
 

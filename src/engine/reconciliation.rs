@@ -1,5 +1,6 @@
 //! Reconciliation over REST: after every (re)connection of the stream, and periodically while it is healthy.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use log::{info, warn};
@@ -7,7 +8,7 @@ use log::{info, warn};
 use super::{Engine, Failure, POLL_INTERVAL};
 use crate::core::order::{Execution, OrderKey, OrderReport};
 use crate::core::reconcile::Source;
-use crate::core::record::Record;
+use crate::core::record::{AlarmCause, Record};
 
 /// Executions are asked for from so long before the last reconciliation: they may be shown late.
 const OVERLAP: Duration = Duration::from_secs(600);
@@ -29,7 +30,9 @@ impl Engine<'_> {
             }
         };
         self.answered();
-        self.executions_from = began;
+        if !self.rebuilt_if_blank()? {
+            return Ok(());
+        }
         let seen_before = std::mem::take(&mut self.strays);
         for execution in &executions {
             self.on_execution(execution)?;
@@ -40,6 +43,7 @@ impl Engine<'_> {
         self.adopt_executed(&executions)?;
         self.doubt_what_is_not_open(&open);
         self.count_strays(&seen_before)?;
+        self.executions_from = began;
         if !self.reconciled {
             info!("reconciled with the exchange");
             self.reconciled = true;
@@ -83,19 +87,22 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// A live order that is not open on the exchange has ended, or is not shown yet.
+    /// A live order that is not open on the exchange has ended, or is not shown yet. One that is open although its cancel
+    /// was asked for may have lost that cancel, perhaps with the process that asked.
     fn doubt_what_is_not_open(&mut self, open: &[OrderReport]) {
+        let Some(cycle) = &self.ledger.cycle else { return };
         let bot = &self.assignment.bot;
-        let missing: Vec<(OrderKey, bool)> = match &self.ledger.cycle {
-            Some(cycle) => cycle
-                .live_orders()
-                .filter(|(key, _)| open.iter().all(|report| OrderKey::of_link_id(bot, &report.link_id) != Some(*key)))
-                .map(|(key, order)| (key, order.is_unknown()))
-                .collect(),
-            None => Vec::new(),
-        };
-        for (key, unknown) in missing {
+        let open: BTreeSet<OrderKey> =
+            open.iter().filter_map(|report| OrderKey::of_link_id(bot, &report.link_id)).collect();
+        let (there, missing): (Vec<_>, Vec<_>) = cycle
+            .live_orders()
+            .map(|(key, order)| (key, order.is_unknown(), order.cancel_asked.is_some()))
+            .partition(|(key, _, _)| open.contains(key));
+        for (key, unknown, _) in missing {
             self.doubt(key, !unknown);
+        }
+        for (key, _, _) in there.into_iter().filter(|(_, _, cancel_asked)| *cancel_asked) {
+            self.expect_cancel(key);
         }
     }
 
@@ -110,15 +117,14 @@ impl Engine<'_> {
             *sightings = seen_before.get(key).unwrap_or(&0).saturating_add(1);
         }
         let strays: Vec<String> = self.strays.keys().map(|key| key.link_id(&self.assignment.bot)).collect();
+        let cause = AlarmCause::Strays;
+        let alarmed = self.ledger.alarms.contains_key(&cause);
         if strays.is_empty() {
-            return match self.ledger.alarm {
-                Some(_) => self.record(vec![Record::AlarmCleared]),
-                None => Ok(()),
-            };
+            return if alarmed { self.record(vec![Record::AlarmCleared { cause }]) } else { Ok(()) };
         }
         // Soon, not after the whole interval: most strays are only news that came out of order.
         self.reconcile_due = self.reconcile_due.min(self.now().after(POLL_INTERVAL));
-        if self.strays.values().any(|sightings| *sightings >= STRAY_SIGHTINGS) && self.ledger.alarm.is_none() {
+        if self.strays.values().any(|sightings| *sightings >= STRAY_SIGHTINGS) && !alarmed {
             let message = format!(
                 "orders with this bot's name that it did not place: {}. Does another bot named {} trade on this account? \
                  No new buys until they are gone: end the other bot, or cancel them",
@@ -126,7 +132,7 @@ impl Engine<'_> {
                 self.assignment.bot
             );
             warn!("{message}");
-            self.record(vec![Record::Alarmed { message }])?;
+            self.record(vec![Record::Alarmed { cause, message }])?;
         }
         Ok(())
     }

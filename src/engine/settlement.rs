@@ -6,20 +6,26 @@
 
 use std::time::Duration;
 
-use log::{info, warn};
+use log::{error, info, warn};
 
 use super::ports::FaultKind;
 use super::{Engine, Failure};
 use crate::core::Timestamp;
 use crate::core::ledger::OrderState;
+use crate::core::money::Decimal;
 use crate::core::order::{OrderKey, OrderReport, OrderStatus};
 use crate::core::reconcile::{self, Source};
-use crate::core::record::Record;
+use crate::core::record::{AlarmCause, Record};
 
 /// A create can no longer arrive after this long: the signature's window is 5 s, the rest is for the exchange to show it.
 const ARRIVAL_PATIENCE: Duration = Duration::from_secs(10);
 /// An order that surely exists, or did, is hidden at most for so long.
 const HIDDEN_PATIENCE: Duration = Duration::from_secs(60);
+/// The exchange forgets executions, and orders that have some, after this long (Bybit's demo: 7 days; an hour is for
+/// clocks). Orders without fills are forgotten after a day: about those, nothing needs to be known.
+pub(super) const RETENTION: Duration = Duration::from_secs((7 * 24 - 1) * 3600);
+/// Every order, with fills or without, is told for this long (Bybit: 24 hours; an hour is for clocks).
+const SHORTEST_RETENTION: Duration = Duration::from_secs(23 * 3600);
 /// So often the exchange must have known nothing before that is believed.
 const ABSENT_ANSWERS: u32 = 3;
 /// The stream is given so long to tell what an answer or another row has already told.
@@ -44,6 +50,8 @@ pub(super) struct Doubt {
     absent: u32,
     /// Whether the exchange has shown that it exists, or did.
     proved: bool,
+    /// Whether it has done so by refusing a second order of the name.
+    duplicate: bool,
 }
 
 impl Engine<'_> {
@@ -57,10 +65,19 @@ impl Engine<'_> {
         self.doubt_from(key, CANCEL_GRACE, true);
     }
 
+    /// An order of this name was placed before: by this bot, or by one of this name in an earlier life.
+    pub(super) fn doubt_duplicate(&mut self, key: OrderKey) {
+        self.doubt(key, true);
+        if let Some(doubt) = self.doubts.get_mut(&key) {
+            doubt.duplicate = true;
+        }
+    }
+
     fn doubt_from(&mut self, key: OrderKey, grace: Duration, proved: bool) {
         let now = self.now();
         let due = now.after(grace);
-        let doubt = self.doubts.entry(key).or_insert(Doubt { due, since: now, asked: 0, absent: 0, proved });
+        let doubt =
+            self.doubts.entry(key).or_insert(Doubt { due, since: now, asked: 0, absent: 0, proved, duplicate: false });
         doubt.due = doubt.due.min(due);
         doubt.proved |= proved;
     }
@@ -82,7 +99,8 @@ impl Engine<'_> {
         self.ask_again_later(key);
         let missing = matches!(self.ledger.order(key).map(|order| &order.state), Some(OrderState::Closed { .. }));
         if missing {
-            return self.ask_executions(key).map(drop);
+            let answered = self.ask_executions(key)?;
+            return if answered { self.on_missing_executions(key) } else { Ok(()) };
         }
         match self.world.exchange.order(&key.link_id(&self.assignment.bot)) {
             Ok(Some(report)) => {
@@ -118,7 +136,8 @@ impl Engine<'_> {
             return Ok(());
         };
         if reconcile::lacks_executions(&self.ledger, key, report) {
-            return self.ask_executions(key).map(drop);
+            let answered = self.ask_executions(key)?;
+            return if answered { self.on_missing_executions(key) } else { Ok(()) };
         }
         if order.state == OrderState::Open {
             let cancel_lost = order.cancel_asked.is_some_and(|asked| self.now().since(asked) >= CANCEL_GRACE);
@@ -131,6 +150,35 @@ impl Engine<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The exchange lists fewer executions than it reports executed. They are shown late, or, after a long absence, not at
+    /// all any more.
+    fn on_missing_executions(&mut self, key: OrderKey) -> Result<(), Failure> {
+        let closed = match self.ledger.order(key).map(|order| &order.state) {
+            Some(OrderState::Closed { .. }) => true,
+            Some(OrderState::Open) => false,
+            _ => return Ok(()),
+        };
+        let now = self.now();
+        let patient = self.doubts.get(&key).is_none_or(|doubt| now.since(doubt.since) < HIDDEN_PATIENCE);
+        if patient || !self.may_have_lost_fills(key) {
+            return Ok(());
+        }
+        if closed {
+            return self.give_up(key);
+        }
+        // It still rests: what more it does will be seen.
+        self.doubts.remove(&key);
+        let cause = AlarmCause::LostHistory;
+        let message = format!(
+            "order {} has executions that the exchange no longer tells: {} is booked of it. No new buys: compare the account \
+             with `recompra status`, then let `recompra stop --close` sell what is held",
+            key.link_id(&self.assignment.bot),
+            self.ledger.order(key).map(|order| crate::core::money::text(order.executed_quantity)).unwrap_or_default()
+        );
+        let known = self.ledger.alarms.contains_key(&cause);
+        if known { Ok(()) } else { self.record(vec![Record::Alarmed { cause, message }]) }
     }
 
     /// The exchange knows nothing of an order. That is believed once it could no longer be otherwise.
@@ -151,6 +199,9 @@ impl Engine<'_> {
             return Ok(());
         }
         let Some(order) = self.ledger.order(key).filter(|order| order.is_live()) else { return Ok(()) };
+        if self.may_have_lost_fills(key) || (doubt.duplicate && self.is_of_an_earlier_life()) {
+            return self.give_up(key);
+        }
         let fact = if unknown && order.executed_quantity.is_zero() {
             info!("{} never arrived", key.slot);
             Record::OrderAbsent { key }
@@ -166,6 +217,50 @@ impl Engine<'_> {
             }
         };
         self.record(vec![fact])
+    }
+
+    /// What became of an order cannot be known any more: it may have been filled when nobody was there to see it, longer
+    /// ago than the exchange remembers. That is said, and stops new buys. The order counts for what is booked of it. The
+    /// coins that a sell offered are written off: sold or not, they are not offered again, because the coins in the wallet
+    /// may be the user's own. If a buy was filled, its coins are in the account, and not the bot's.
+    fn give_up(&mut self, key: OrderKey) -> Result<(), Failure> {
+        let Some(order) = self.ledger.order(key) else { return Ok(()) };
+        let message = format!(
+            "order {} ({}) was placed longer ago than the exchange remembers: how much of it was executed is not known, {} is \
+             booked, and what it may have sold is no longer counted as held. No new buys: compare the account with `recompra status`, then let `recompra stop --close` sell what \
+             is held (a bot that is new here should have another name)",
+            key.link_id(&self.assignment.bot),
+            order.spec,
+            crate::core::money::text(order.executed_quantity)
+        );
+        error!("{message}");
+        let closed = Record::OrderClosed {
+            key,
+            status: OrderStatus::Cancelled,
+            executed_quantity: order.executed_quantity,
+            executed_value: order.executed_value,
+            maker_only_refused: false,
+            message: "no longer known to the exchange".to_owned(),
+        };
+        let mut records = vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, closed];
+        let unsold = order.offered.quantity - order.executed_quantity;
+        if unsold > Decimal::ZERO {
+            records.push(Record::CoinsMissing { quantity: unsold });
+        }
+        self.record(records)
+    }
+
+    /// Whether an order that is no longer told, but whose name is taken, must be older than the open cycle: the exchange
+    /// tells every order for a day.
+    fn is_of_an_earlier_life(&self) -> bool {
+        self.ledger.cycle.as_ref().is_some_and(|cycle| self.now().since(cycle.opened) < SHORTEST_RETENTION)
+    }
+
+    /// Whether fills of an order may have been forgotten by the exchange before anybody saw them.
+    fn may_have_lost_fills(&self, key: OrderKey) -> bool {
+        let Some(before) = self.unseen_before else { return false };
+        // An adopted order was placed before it was found.
+        self.ledger.order(key).is_some_and(|order| order.planned < before || order.reason.is_none())
     }
 
     /// Books the executions of one order. Whether the exchange answered.

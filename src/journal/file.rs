@@ -226,7 +226,7 @@ mod tests {
             let (mut journal, recovery) = JournalFile::open(&mut memory).unwrap();
             let kept = ends.iter().rfind(|end| **end <= cut).copied().unwrap_or(0);
             assert_eq!(recovery.torn as usize, cut - kept, "cut at {cut}");
-            journal.append(Timestamp(2), &[Record::AlarmCleared]).unwrap();
+            journal.append(Timestamp(2), &[Record::Stopped { reason: String::new() }]).unwrap();
             assert_eq!(JournalFile::inspect(&mut memory).unwrap().torn, 0, "cut at {cut}");
         }
     }

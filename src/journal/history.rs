@@ -1,12 +1,10 @@
 //! The whole journal: the file that is written now, and those that were set aside before it.
 
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
-
 use super::recovery::{Damage, Recovery, recover};
+use super::storage::unpacked;
 use crate::core::Timestamp;
 use crate::core::ledger::Ledger;
 use crate::core::record::Record;
@@ -43,9 +41,14 @@ pub fn history(path: &Path) -> Result<History, Damage> {
     let mut expected = 0;
     for archive in archives(path)? {
         let (recovery, next) = recover_file(&archive)?;
-        // Set aside, but the file it was made from had not given way when the power was cut: it says the same. So does
-        // one that somebody has unpacked.
-        if (live.records > 0 && recovery.first >= live.first) || (history.files > 0 && recovery.first < expected) {
+        if live.records > 0 && recovery.first >= live.first {
+            // Set aside, but the file it was made from had not given way when the power was cut: it says the same. If it
+            // does not, the file that went on from it is lost, and another journal was begun.
+            history.is_complete &= live.entries.starts_with(&recovery.entries);
+            continue;
+        }
+        if history.files > 0 && recovery.first < expected {
+            // Somebody has unpacked it: it has been read already.
             continue;
         }
         history.append(recovery, expected, &archive)?;
@@ -87,19 +90,7 @@ impl History {
 
 fn recover_file(path: &Path) -> Result<(Recovery, u64), Damage> {
     let name = path.display().to_string();
-    let unreadable = |error| Damage::Unreadable { file: name.clone(), error };
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(unreadable(error)),
-    };
-    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut text = Vec::new();
-        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut text).map_err(unreadable)?;
-        text
-    } else {
-        bytes
-    };
+    let bytes = unpacked(path).map_err(|error| Damage::Unreadable { file: name.clone(), error })?;
     recover(&bytes, &name, true)
 }
 
@@ -233,16 +224,44 @@ mod tests {
         let folder = Folder::new("removed");
         folder.trade(1..=40);
         let archives = archives(&folder.journal()).unwrap();
-        let unpacked = archives[1].with_extension("");
-        let mut text = Vec::new();
-        MultiGzDecoder::new(fs::File::open(&archives[1]).unwrap()).read_to_end(&mut text).unwrap();
-        fs::write(unpacked, text).unwrap();
+        fs::write(archives[1].with_extension(""), unpacked(&archives[1]).unwrap()).unwrap();
         assert_eq!(cycles(&history(&folder.journal()).unwrap()).len(), 40);
         fs::remove_file(&archives[0]).unwrap();
         let history = history(&folder.journal()).unwrap();
         assert!(!history.is_complete && matches!(history.entries[0].1, Record::Snapshot { .. }));
         assert_eq!((history.ledger.totals.cycles, cycles(&history).last().copied()), (40, Some(40)));
         assert!(cycles(&history).len() < 40);
+    }
+
+    #[test]
+    fn a_journal_that_is_begun_after_the_old_one_was_lost_does_not_overwrite_what_is_left_of_it() {
+        let folder = Folder::new("lost");
+        folder.trade(1..=20);
+        let before = archives(&folder.journal()).unwrap();
+        let first = fs::read(&before[0]).unwrap();
+        fs::remove_file(folder.journal()).unwrap();
+        folder.trade(7..=30);
+        assert_eq!(archives(&folder.journal()).unwrap(), before);
+        assert_eq!(fs::read(&before[0]).unwrap(), first);
+        let history = history(&folder.journal()).unwrap();
+        assert_eq!((cycles(&history), history.is_complete), ((7..=30).collect(), false));
+    }
+
+    #[test]
+    fn a_file_that_does_not_go_on_from_those_before_it_is_damaged() {
+        let folder = Folder::new("swapped");
+        folder.trade(1..=40);
+        let archive = archives(&folder.journal()).unwrap().remove(0);
+        let mut other = Vec::new();
+        for line in unpacked(&archive).unwrap().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let entry = crate::journal::line::read(line).unwrap();
+            crate::journal::line::write(&mut other, entry.n, Timestamp(entry.time.0 + 1), &entry.record).unwrap();
+        }
+        fs::write(&archive, other).unwrap();
+        let damage = history(&folder.journal()).unwrap_err().to_string();
+        assert!(damage.contains("line 2: its snapshot is not what the files before it add up to"), "{damage}");
+        // The bot itself needs only the file it writes.
+        assert_eq!(read(&folder.journal()).unwrap().ledger.last_cycle, 40);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 /// A file that grows.
@@ -86,10 +87,15 @@ impl FileStorage {
     fn set_aside(&mut self, first: u64) -> io::Result<()> {
         let bytes = self.read()?;
         let unfinished = unfinished(&archive(&self.path, 0));
+        // An attempt that was interrupted has left the same lines, or fewer of them. Anything else under this name is of
+        // another journal, whose file was lost or moved away.
+        if !bytes.starts_with(&unpacked(&archive(&self.path, first))?) {
+            let other = archive(&self.path, first).display().to_string();
+            return Err(io::Error::other(format!("{other} is of another journal: move it to a place of its own")));
+        }
         let mut encoder = GzEncoder::new(File::create(&unfinished)?, Compression::best());
         encoder.write_all(&bytes)?;
         encoder.finish()?.sync_all()?;
-        // An attempt that was interrupted right here has left the same lines, or fewer of them, under this name.
         fs::rename(unfinished, archive(&self.path, first))
     }
 
@@ -160,6 +166,20 @@ impl Storage for FileStorage {
 pub(super) fn archive(path: &Path, first: u64) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{stem}-{first:012}.jsonl.gz"))
+}
+
+/// What a file that was set aside holds; nothing if it is not there.
+pub(super) fn unpacked(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other?,
+    };
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    let mut text = Vec::new();
+    MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The name of a file that is being written.

@@ -124,6 +124,11 @@ impl Exchange {
         Ok(())
     }
 
+    /// Lets an account pay its fees in another coin from now on, or (`None`) in what it receives.
+    pub fn set_fee_coin(&mut self, account: usize, coin: Option<super::settings::FeeCoin>) {
+        self.accounts[account].fee_coin = coin;
+    }
+
     /// What has happened to an account since the last time, oldest first.
     pub fn take_pushes(&mut self, account: usize) -> Vec<Push> {
         std::mem::take(&mut self.accounts[account].outbox)

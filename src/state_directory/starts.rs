@@ -2,7 +2,7 @@
 //!
 //! A process writes its start down before it does anything else, and takes the note back when it ends in an orderly way,
 //! whatever its exit code. What dies (killed, crashed, without power) leaves it. Starts that follow one another without
-//! [`HEALTHY`] between them (the wait not counted) are a row; after the [`PATIENCE`]th each must wait, at first a minute, each time
+//! [`HEALTHY`] between them (the wait not counted) are a row; after the fifth each must wait, at first a minute, each time
 //! twice as long, at most an hour. Living for [`HEALTHY`], or finishing, ends the row.
 //!
 //! The clock may be wrong, and may be set right in between: a note from the future counts, but is not waited for.

@@ -1,3 +1,5 @@
+//! The client against a transport that plays what it is told.
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;

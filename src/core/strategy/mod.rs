@@ -18,10 +18,11 @@
 mod rebuys;
 mod sells;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::instrument::Instrument;
-use super::ladder::{self, LadderError};
+use super::ladder::{self, LadderError, Rebuy};
 use super::ledger::{Cycle, End, Ledger, Order};
 use super::money::Decimal;
 use super::order::{OrderKey, OrderSpec, Slot};
@@ -138,7 +139,12 @@ pub struct Decision {
 ///
 /// Without an instrument there is nothing to say.
 pub fn decide(situation: &Situation<'_>) -> Decision {
-    let mut decider = Decider { situation, decision: Decision::default() };
+    decide_again(situation, &mut Memo::default())
+}
+
+/// Says the same as [`decide`], and sooner if the memo comes from a decision much like this one.
+pub fn decide_again(situation: &Situation<'_>, memo: &mut Memo) -> Decision {
+    let mut decider = Decider { situation, decision: Decision::default(), memo };
     if let Some(instrument) = &situation.ledger.instrument {
         match &situation.ledger.cycle {
             None => decider.between_cycles(),
@@ -148,10 +154,43 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     decider.decision
 }
 
+/// The ladder last computed, and what from: most decisions of a cycle look at the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Memo(Option<Remembered>);
+
+#[derive(Clone, Debug)]
+struct Remembered {
+    base_price: Decimal,
+    parameters: Parameters,
+    instrument: Instrument,
+    ladder: Result<Rc<[Rebuy]>, LadderError>,
+}
+
+impl Memo {
+    /// What [`ladder::rebuys`] gives.
+    fn rebuys(
+        &mut self,
+        base_price: Decimal,
+        parameters: &Parameters,
+        instrument: &Instrument,
+    ) -> Result<Rc<[Rebuy]>, LadderError> {
+        let same = |known: &&Remembered| {
+            known.base_price == base_price && known.parameters == *parameters && known.instrument == *instrument
+        };
+        if let Some(known) = self.0.as_ref().filter(same) {
+            return known.ladder.clone();
+        }
+        let ladder = ladder::rebuys(base_price, parameters, instrument).map(Rc::from);
+        let (parameters, instrument) = (parameters.clone(), instrument.clone());
+        self.0.insert(Remembered { base_price, parameters, instrument, ladder }).ladder.clone()
+    }
+}
+
 /// The decision in the making.
 struct Decider<'a> {
     situation: &'a Situation<'a>,
     decision: Decision,
+    memo: &'a mut Memo,
 }
 
 impl Decider<'_> {
@@ -182,7 +221,7 @@ impl Decider<'_> {
             return;
         }
         if cycle.exit.is_none()
-            && let Some(cause) = self.exit_cause(cycle)
+            && let Some(cause) = self.exit_cause(cycle, instrument)
         {
             self.decision.steps.push(Step::DecideExit { cause });
             return;
@@ -199,7 +238,7 @@ impl Decider<'_> {
     }
 
     /// Why the cycle should be closed at market now, if it should.
-    fn exit_cause(&mut self, cycle: &Cycle) -> Option<ExitCause> {
+    fn exit_cause(&mut self, cycle: &Cycle, instrument: &Instrument) -> Option<ExitCause> {
         let Situation { parameters, goal, quote, now, .. } = *self.situation;
         if goal == Goal::Close {
             return Some(ExitCause::Close);
@@ -218,7 +257,9 @@ impl Decider<'_> {
         self.decision.wants_quote = true;
         self.decision.trigger = Some(trigger);
         let price = quote?.last;
-        (price <= trigger).then_some(ExitCause::StopLoss { price, trigger })
+        // What is too small to sell is no loss to be stopped: it would be, cycle after cycle.
+        let worth = price.checked_mul(instrument.quantity_down(held.quantity))?;
+        (price <= trigger && worth >= instrument.min_notional).then_some(ExitCause::StopLoss { price, trigger })
     }
 
     /// Asks for the market, for more than the stop loss.
@@ -251,7 +292,7 @@ impl Decider<'_> {
         self.want_quote();
         if self.is_due(self.retry_due(cycle, Slot::Exit)) {
             let levels: Vec<u8> = cycle.lots.keys().copied().collect();
-            let offer = Offer { levels, cost: sells::cost_of_part(&held, quantity, instrument) };
+            let offer = Offer { levels, cost: held.cost_of_part(quantity, instrument) };
             self.place(cycle, Slot::Exit, OrderSpec::MarketSell { quantity }, Some(offer), Reason::Exit);
         }
     }
@@ -299,7 +340,7 @@ impl Decider<'_> {
     /// Whether no new buy may be placed: an order's fate is unknown, or something does not add up.
     fn buys_forbidden(&self, cycle: Option<&Cycle>) -> bool {
         self.situation.hold_buys
-            || self.situation.ledger.alarm.is_some()
+            || !self.situation.ledger.alarms.is_empty()
             || cycle.is_some_and(|cycle| cycle.live_orders().any(|(_, order)| order.is_unknown()))
     }
 

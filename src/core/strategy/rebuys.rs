@@ -1,12 +1,12 @@
 //! Which rebuys should rest below: the nearest `active_rebuys` of the levels that are not filled.
 
 use super::super::instrument::Instrument;
-use super::super::ladder::{self, Rebuy};
+use super::super::ladder::Rebuy;
 use super::super::ledger::{Cycle, End, Order};
 use super::super::money::Decimal;
-use super::super::order::{OrderSpec, Side, Slot};
+use super::super::order::{OrderKey, OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
-use super::super::record::{Reason, Refusal};
+use super::super::record::Reason;
 use super::super::time::Timestamp;
 use super::Decider;
 
@@ -17,7 +17,7 @@ impl Decider<'_> {
             return;
         };
         let parameters = self.situation.parameters;
-        let ladder = match ladder::rebuys(base_price, parameters, instrument) {
+        let ladder = match self.memo.rebuys(base_price, parameters, instrument) {
             Ok(ladder) => ladder,
             Err(error) => {
                 self.decision.ladder_error = Some(error);
@@ -29,7 +29,7 @@ impl Decider<'_> {
             let Slot::Buy(level @ 1..) = key.slot else {
                 continue;
             };
-            let fits = wanted.iter().any(|rebuy| rebuy.level == level && is_as_planned(order, rebuy));
+            let fits = wanted.iter().any(|rebuy| rebuy.level == level && is_as_planned(order, rebuy, base_price));
             if !fits && order.executed_quantity.is_zero() {
                 self.cancel(key, order);
             }
@@ -46,11 +46,14 @@ impl Decider<'_> {
     fn wanted<'l>(&self, cycle: &Cycle, ladder: &'l [Rebuy], instrument: &Instrument) -> Vec<&'l Rebuy> {
         let filling =
             |level| cycle.live(Slot::Buy(level)).is_some_and(|(_, order)| order.executed_quantity > Decimal::ZERO);
-        let (first, then): (Vec<&Rebuy>, Vec<&Rebuy>) = ladder
-            .iter()
-            .filter(|rebuy| filling(rebuy.level) || !self.is_filled(cycle, rebuy.level, instrument))
-            .partition(|rebuy| filling(rebuy.level));
-        first.into_iter().chain(then).take(usize::from(self.situation.parameters.active_rebuys)).collect()
+        let first = ladder.iter().filter(|rebuy| filling(rebuy.level));
+        let free = |rebuy: &&Rebuy| !filling(rebuy.level) && !self.is_filled(cycle, rebuy.level, instrument);
+        // Few live orders are looked for among many levels, and levels beyond the last that may rest not at all.
+        let partly = |(key, order): (OrderKey, &Order)| {
+            matches!(key.slot, Slot::Buy(1..)) && order.executed_quantity > Decimal::ZERO
+        };
+        let first = first.take(if cycle.live_orders().any(partly) { ladder.len() } else { 0 });
+        first.chain(ladder.iter().filter(free)).take(usize::from(self.situation.parameters.active_rebuys)).collect()
     }
 
     /// Whether a level has been bought. In `per_level` mode it is free again once its lot is sold.
@@ -76,19 +79,20 @@ impl Decider<'_> {
         committed: &mut Decimal,
     ) {
         let slot = Slot::Buy(rebuy.level);
-        let maker_refused =
-            cycle.latest(slot).is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::MakerOnly)));
-        if maker_refused {
+        let refusal = cycle.latest(slot).and_then(|(_, order)| order.end());
+        let market_matters = matches!(refusal, Some(End::Refused(_)));
+        if market_matters {
             self.want_quote();
         }
         if !self.is_due(self.rebuy_due(cycle).max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
             return;
         }
         let parameters = self.situation.parameters;
-        // The market has fallen below the level: rest as high as a maker can.
-        let below_ask = |ask: Decimal| instrument.price_down(ask - instrument.tick_size);
-        let quote = self.situation.quote.filter(|_| maker_refused);
-        let price = quote.map_or(rebuy.price, |quote| rebuy.price.min(below_ask(quote.ask)));
+        // The market has fallen below the level: rest as high as a maker can, or, where taking is allowed, ask no more than
+        // the market does, for the exchange refuses a price that is too far above it.
+        let reach = |ask: Decimal| if parameters.post_only { ask - instrument.tick_size } else { ask };
+        let quote = self.situation.quote.filter(|_| market_matters);
+        let price = quote.map_or(rebuy.price, |quote| rebuy.price.min(instrument.price_down(reach(quote.ask))));
         if instrument.check_limit(price, rebuy.quantity).is_err() {
             return;
         }
@@ -98,7 +102,7 @@ impl Decider<'_> {
             return;
         }
         *committed += spec.notional();
-        self.place(cycle, slot, spec, None, Reason::Rebuy { base_price, amount: rebuy.amount });
+        self.place(cycle, slot, spec, None, reason_of(rebuy, base_price));
     }
 
     /// Rebuys follow the sell of what was bought before them, and a lot's sale, by `rebuy_delay`.
@@ -109,11 +113,16 @@ impl Decider<'_> {
     }
 }
 
-/// Whether a live rebuy asks for what the ladder says; a maker-only one may have had to go lower.
-fn is_as_planned(order: &Order, rebuy: &Rebuy) -> bool {
+fn reason_of(rebuy: &Rebuy, base_price: Decimal) -> Reason {
+    Reason::Rebuy { base_price, amount: rebuy.amount }
+}
+
+/// Whether a live rebuy asks for what the ladder says. Where the market was below the level it had to go lower.
+fn is_as_planned(order: &Order, rebuy: &Rebuy, base_price: Decimal) -> bool {
+    let same_level = order.reason.as_ref().is_none_or(|reason| *reason == reason_of(rebuy, base_price));
     match order.spec {
-        OrderSpec::Limit { side: Side::Buy, price, quantity, post_only } => {
-            quantity == rebuy.quantity && (price == rebuy.price || (post_only && price < rebuy.price))
+        OrderSpec::Limit { side: Side::Buy, price, quantity, .. } => {
+            quantity == rebuy.quantity && (price == rebuy.price || (price < rebuy.price && same_level))
         }
         _ => false,
     }

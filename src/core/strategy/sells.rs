@@ -8,7 +8,7 @@ use super::super::ledger::{Cycle, End, Lot, Order};
 use super::super::money::Decimal;
 use super::super::order::{OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
-use super::super::record::{Offer, Reason, Refusal};
+use super::super::record::{Offer, Reason};
 use super::super::time::Timestamp;
 use super::{Decider, Step};
 
@@ -102,17 +102,19 @@ impl Decider<'_> {
             return;
         };
         let parameters = self.situation.parameters;
-        let maker_refused =
-            cycle.latest(group.slot).is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::MakerOnly)));
-        if maker_refused {
+        let refusal = cycle.latest(group.slot).and_then(|(_, order)| order.end());
+        let market_matters = matches!(refusal, Some(End::Refused(_)));
+        if market_matters {
             self.want_quote();
         }
         if !self.is_due(due.max(self.retry_due(cycle, group.slot))) {
             return;
         }
-        // The market has passed the price: rest as low as a maker can, which is above what was asked for.
-        let quote = self.situation.quote.filter(|_| maker_refused);
-        let price = quote.map_or(price, |quote| price.max(quote.bid + instrument.tick_size));
+        // The market has passed the price: rest as low as a maker can, or, where taking is allowed, ask no less than the
+        // market gives, for the exchange refuses a price that is too far below it.
+        let reach = |bid: Decimal| if parameters.post_only { bid + instrument.tick_size } else { bid };
+        let quote = self.situation.quote.filter(|_| market_matters);
+        let price = quote.map_or(price, |quote| price.max(instrument.price_up(reach(quote.bid))));
         let spec = OrderSpec::Limit { side: Side::Sell, price, quantity, post_only: parameters.post_only };
         let reason = Reason::TakeProfit {
             cost,
@@ -128,7 +130,7 @@ impl Decider<'_> {
         let parameters = self.situation.parameters;
         let largest = instrument.quantity_down(instrument.max_limit_quantity);
         let quantity = instrument.quantity_down(group.lots.quantity).min(largest);
-        let cost = cost_of_part(&group.lots, quantity, instrument);
+        let cost = group.lots.cost_of_part(quantity, instrument);
         let fee_rate = self.situation.ledger.sell_fee_rate(parameters.fee_rate);
         let price = ladder::take_profit_price(cost, parameters.take_profit(), quantity, fee_rate, instrument)?;
         instrument.check_limit(price, quantity).ok()?;
@@ -154,15 +156,4 @@ impl Decider<'_> {
             })
             .min()
     }
-}
-
-/// The part of a lot's cost that goes with selling `quantity` of it: all of it with the last whole step, for what
-/// remains then is dust, which has no cost.
-pub(super) fn cost_of_part(lot: &Lot, quantity: Decimal, instrument: &Instrument) -> Decimal {
-    let sellable = instrument.quantity_down(lot.quantity);
-    if quantity >= sellable {
-        return lot.cost;
-    }
-    let share = lot.cost.checked_mul(quantity).and_then(|product| product.checked_div(sellable));
-    share.map_or(Decimal::ZERO, |share| share.trunc_with_scale(12).normalize())
 }

@@ -1,0 +1,81 @@
+//! Coins that left the account while the bot held them.
+//!
+//! Somebody withdraws or sells them: a sell is then refused for lack of money (170131), and would be for ever. So after
+//! such a refusal, and only when nothing is in doubt and everything is reconciled, the wallet is asked. If it holds less
+//! than the ledger says, several times over a minute, the difference is written off and said
+//! ([`Record::CoinsMissing`]). If the wallet holds enough, somebody's order has locked the coins: the sell is tried again
+//! until they are free.
+
+use std::time::Duration;
+
+use log::{error, warn};
+
+use super::{Engine, Failure};
+use crate::core::money::{self, Decimal};
+use crate::core::record::Record;
+use crate::core::{Timestamp, ledger::OrderState};
+
+/// So often the wallet must say that coins are missing,
+const SIGHTINGS: u32 = 3;
+/// and over so long, before that is believed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Coins that the wallet does not have.
+#[derive(Clone, Debug)]
+pub(super) struct Shortage {
+    since: Timestamp,
+    sightings: u32,
+    /// The least that was missing at any sighting, in base coin.
+    quantity: Decimal,
+}
+
+impl Engine<'_> {
+    /// A sell was refused for lack of coins: the wallet is asked once everything else is known.
+    pub(super) fn suspect_coins(&mut self) {
+        self.coins_due = true;
+        self.reconcile_due = self.now();
+    }
+
+    /// Compares the wallet with what is held.
+    pub(super) fn look_at_coins(&mut self) -> Result<(), Failure> {
+        self.coins_due = false;
+        let Some(coin) = self.ledger.instrument.as_ref().map(|instrument| instrument.base_coin.clone()) else {
+            return Ok(());
+        };
+        let Some(cycle) = &self.ledger.cycle else { return Ok(()) };
+        if cycle.live_orders().any(|(_, order)| order.state != OrderState::Open) {
+            return Ok(());
+        }
+        let (held, free) = (cycle.held().quantity, cycle.lots.values().map(|lot| lot.quantity).sum::<Decimal>());
+        let total = match self.world.exchange.balance(&coin) {
+            Ok(balance) => balance.total,
+            Err(fault) => {
+                self.coins_due = true;
+                return self.weigh(&fault);
+            }
+        };
+        self.answered();
+        // What is offered is locked, so it is there: only the rest can be missing.
+        let missing = (held - total).min(free);
+        if missing <= Decimal::ZERO {
+            self.shortage = None;
+            return Ok(());
+        }
+        self.note_shortage(missing, &coin)
+    }
+
+    fn note_shortage(&mut self, missing: Decimal, coin: &str) -> Result<(), Failure> {
+        let now = self.now();
+        let shortage = self.shortage.get_or_insert(Shortage { since: now, sightings: 0, quantity: missing });
+        shortage.sightings = shortage.sightings.saturating_add(1);
+        shortage.quantity = shortage.quantity.min(missing);
+        let (quantity, text) = (shortage.quantity, money::text(shortage.quantity));
+        if shortage.sightings < SIGHTINGS || now.since(shortage.since) < PATIENCE {
+            warn!("{text} {coin} that the bot holds are not in the account; looking again before they are written off");
+            return Ok(());
+        }
+        error!("{text} {coin} that the bot held have left the account: they are written off, their cost is a loss");
+        self.shortage = None;
+        self.record(vec![Record::CoinsMissing { quantity }])
+    }
+}

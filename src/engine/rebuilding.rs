@@ -1,0 +1,98 @@
+//! A lost journal: what it held is rebuilt from the exchange before anything is traded.
+//!
+//! A blank ledger is either a first start or a lost disk; only the exchange can tell. If it lists nothing of this bot's,
+//! trading begins. If it does, the past is asked for twice, because the newest orders and executions may be listed late,
+//! and taken once two looks agree and nothing is missing; or, after some patience, with what is missing said
+//! ([`Record::Alarmed`]) and no new buys.
+
+use std::time::Duration;
+
+use log::{error, info, warn};
+
+use super::ports::Fault;
+use super::{Engine, Failure};
+use crate::core::Timestamp;
+use crate::core::order::{Execution, OrderKey, OrderReport};
+use crate::core::rebuild::{self, Rebuilt};
+use crate::core::record::{AlarmCause, Record};
+
+/// How far back orders are looked for: one that was open for weeks may have ended yesterday.
+pub(super) const REACH: Duration = Duration::from_secs(28 * 24 * 3600);
+/// Two looks lie so far apart: lists may lag by some seconds.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
+/// After so many looks what is missing is taken for lost.
+const MOST_LOOKS: u32 = 4;
+
+/// What earlier looks at the exchange found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Looks {
+    count: u32,
+    last: Rebuilt,
+}
+
+impl Engine<'_> {
+    /// Rebuilds a blank ledger. Whether trading may go on from the ledger as it is now.
+    pub(super) fn rebuilt_if_blank(&mut self) -> Result<bool, Failure> {
+        if !self.ledger.is_blank() {
+            return Ok(true);
+        }
+        let Some(instrument) = self.ledger.instrument.clone() else { return Ok(true) };
+        let (orders, executions) = match self.whole_past() {
+            Ok(past) => past,
+            Err(fault) => {
+                self.reconcile_due = self.now();
+                self.weigh(&fault)?;
+                return Ok(false);
+            }
+        };
+        let bot = &self.assignment.bot;
+        let mode = self.assignment.parameters.take_profit_mode;
+        let rebuilt = rebuild::rebuild(bot, mode, &instrument, &orders, &executions);
+        if rebuilt.records.is_empty() {
+            return Ok(true);
+        }
+        let looks = self.looks.get_or_insert_default();
+        looks.count += 1;
+        let agree = std::mem::replace(&mut looks.last, rebuilt.clone()) == rebuilt;
+        let settled = agree && rebuilt.missing.is_empty();
+        if !settled && looks.count < MOST_LOOKS {
+            if looks.count == 1 {
+                warn!("the journal is empty, but the exchange knows orders of this bot: rebuilding from there");
+            }
+            self.reconcile_due = self.now().after(BETWEEN_LOOKS);
+            return Ok(false);
+        }
+        self.looks = None;
+        self.take_over(rebuilt)?;
+        Ok(true)
+    }
+
+    fn take_over(&mut self, rebuilt: Rebuilt) -> Result<(), Failure> {
+        let Rebuilt { mut records, missing } = rebuilt;
+        if missing.is_empty() {
+            info!("rebuilt from the exchange: {} records", records.len());
+        } else {
+            let message = format!(
+                "the journal is lost, and the exchange no longer tells all of the last cycle: {}. Its orders are left as they \
+                 are. No new buys: restore the journal, or look at the account, cancel what rests by hand, and run \
+                 `recompra stop --close`",
+                missing.join("; ")
+            );
+            error!("{message}");
+            records.push(Record::Alarmed { cause: AlarmCause::LostHistory, message });
+        }
+        self.record(records)
+    }
+
+    /// Every order and execution of this bot that the exchange still lists.
+    fn whole_past(&mut self) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+        let (from, to): (Timestamp, Timestamp) = (self.now().before(REACH), self.now().after(BETWEEN_LOOKS));
+        let mut orders = self.world.exchange.open_orders()?;
+        orders.extend(self.world.exchange.closed_orders(from, to)?);
+        let mut executions = self.world.exchange.executions(from, to)?;
+        let bot = &self.assignment.bot;
+        orders.retain(|row| OrderKey::of_link_id(bot, &row.link_id).is_some());
+        executions.retain(|row| OrderKey::of_link_id(bot, &row.link_id).is_some());
+        Ok((orders, executions))
+    }
+}

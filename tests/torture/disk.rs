@@ -1,0 +1,99 @@
+//! A disk in memory: what is synced survives a power cut, what is not may be lost or torn.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use recompra::journal::Storage;
+
+use super::faults::Fault;
+use super::world::World;
+
+/// The journal's file.
+#[derive(Default)]
+pub(crate) struct Disk {
+    /// As the running process sees it.
+    pub(crate) bytes: Vec<u8>,
+    /// How much of it a power cut cannot take.
+    pub(crate) synced: usize,
+    /// No room until this moment, in milliseconds.
+    pub(crate) full_until: i64,
+}
+
+impl Disk {
+    /// Keeps what was synced and some part of the rest, perhaps followed by nothing but zeros.
+    pub(crate) fn cut_power(&mut self, keep: usize, zeros: bool) {
+        let length = self.bytes.len();
+        let kept = self.synced + keep.min(length - self.synced);
+        self.bytes.truncate(kept);
+        if zeros {
+            self.bytes.resize(length, 0);
+        }
+        self.synced = self.bytes.len();
+    }
+
+    /// The directory is gone.
+    pub(crate) fn lose(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The disk as the journal holds it.
+pub(crate) struct DiskHandle(pub(crate) Rc<RefCell<World>>);
+
+impl Storage for DiskHandle {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        Ok(self.0.borrow().disk.bytes.clone())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let world = &mut *self.0.borrow_mut();
+        world.crash_if(Fault::CrashBeforeWrite);
+        let part = usize::try_from(world.faults.number(0, bytes.len() as i64 - 1)).unwrap_or(0);
+        if world.faults.hit(Fault::DiskFull) {
+            world.disk.full_until = world.now + world.faults.number(1_000, 120_000);
+            world.say("fault: the disk is full");
+        }
+        if world.now < world.disk.full_until {
+            world.disk.bytes.extend_from_slice(&bytes[..part]);
+            // Whole lines of it may survive a death before the next write; they are true all the same.
+            world.mirror_is_exact = false;
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        if world.faults.hit(Fault::WriteError) {
+            world.say("fault: a write error");
+            world.disk.bytes.extend_from_slice(&bytes[..part]);
+            // Whole lines of it may survive a death before the next write; they are true all the same.
+            world.mirror_is_exact = false;
+            return Err(io::Error::other("the disk answers with an error"));
+        }
+        if world.faults.hit(Fault::CrashInWrite) {
+            world.disk.bytes.extend_from_slice(&bytes[..part]);
+            world.crash(Fault::CrashInWrite);
+        }
+        world.disk.bytes.extend_from_slice(bytes);
+        world.crash_if(Fault::CrashAfterWrite);
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        let world = &mut *self.0.borrow_mut();
+        world.disk.bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        world.disk.synced = world.disk.synced.min(world.disk.bytes.len());
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let world = &mut *self.0.borrow_mut();
+        if world.faults.hit(Fault::SyncError) {
+            world.say("fault: a sync error");
+            return Err(io::Error::other("the disk cannot be synced"));
+        }
+        world.disk.synced = world.disk.bytes.len();
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "journal.jsonl".to_owned()
+    }
+}

@@ -1,0 +1,155 @@
+//! Single faults, each by its name: what was found broken once, and promises about time.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use recompra::core::Decimal;
+use recompra::core::ledger::Ledger;
+use recompra::core::order::OrderKey;
+
+use super::faults::{Fault, Faults};
+use super::run;
+use super::world::{Options, World};
+
+/// Runs some seeds with these faults alone.
+fn worlds(faults: &[(Fault, f64)]) -> Vec<Rc<RefCell<World>>> {
+    let settled = |seed| {
+        let mut world = World::new(seed, Options::default());
+        world.faults = Faults::none(seed);
+        faults.iter().for_each(|(fault, chance)| world.faults.set(*fault, *chance));
+        let (report, world) = run::run(world);
+        assert_eq!(report.violation, None, "seed {seed}");
+        world
+    };
+    (0..60).map(settled).collect()
+}
+
+#[test]
+fn a_clock_that_is_years_off_at_the_start_neither_silences_the_bot_nor_dates_its_records() {
+    for world in worlds(&[(Fault::ClockWrong, 1.0), (Fault::Stop, 0.02), (Fault::RequestLost, 0.1)]) {
+        let world = world.borrow();
+        assert!(world.mirror.time.0 <= world.now + 60_000, "dated {}", world.mirror.time);
+    }
+}
+
+#[test]
+fn a_machine_that_was_suspended_for_hours_goes_on() {
+    worlds(&[(Fault::ClockJump, 0.1)]);
+}
+
+#[test]
+fn a_cancel_that_died_with_its_process_is_asked_for_again() {
+    worlds(&[(Fault::CrashAfterWrite, 0.1), (Fault::CrashBeforeRequest, 0.05)]);
+}
+
+#[test]
+fn a_full_disk_does_not_end_the_bot() {
+    for world in worlds(&[(Fault::DiskFull, 0.05), (Fault::SyncError, 0.2)]) {
+        assert!(world.borrow().lives == 1, "{} lives", world.borrow().lives);
+    }
+}
+
+#[test]
+fn executions_of_an_outage_are_booked_although_the_first_start_after_it_dies() {
+    worlds(&[(Fault::OutageOfADay, 0.3), (Fault::CrashBeforeRequest, 0.1)]);
+}
+
+#[test]
+fn coins_that_left_the_account_are_written_off_and_the_rest_is_sold() {
+    let worlds = worlds(&[(Fault::Withdrawal, 0.2)]);
+    assert!(worlds.iter().any(|world| !world.borrow().written_off.is_zero()), "nothing was ever missing");
+}
+
+#[test]
+fn what_a_long_absence_hides_is_said_and_not_guessed() {
+    let worlds = worlds(&[(Fault::CrashWaiting, 0.02), (Fault::PowerCut, 0.5), (Fault::OutageOfAWeek, 0.5)]);
+    assert!(worlds.iter().any(|world| world.borrow().mirror.alarm().is_some()), "nothing was ever lost");
+}
+
+#[test]
+fn filters_that_change_in_a_cycle_leave_what_is_held_protected() {
+    worlds(&[(Fault::Filters, 0.1)]);
+}
+
+/// What matters of a ledger, for a comparison with one that was rebuilt.
+#[derive(Debug, PartialEq, Eq)]
+struct Essence {
+    last_cycle: u64,
+    cycle: Option<u64>,
+    lots: Vec<(u8, Decimal, Decimal)>,
+    carry: (Decimal, Decimal),
+    profit: Decimal,
+    orders: Vec<(OrderKey, String, Decimal, Decimal, Decimal)>,
+    all_profit: Decimal,
+    executions: u64,
+}
+
+fn essence(ledger: &Ledger) -> Essence {
+    let cycle = ledger.cycle.as_ref();
+    let lots = cycle.iter().flat_map(|cycle| &cycle.lots);
+    let orders = cycle.iter().flat_map(|cycle| cycle.live_orders());
+    Essence {
+        last_cycle: ledger.last_cycle,
+        cycle: cycle.map(|cycle| cycle.number),
+        lots: lots
+            .map(|(level, lot)| (*level, lot.quantity.normalize(), lot.cost.normalize()))
+            .filter(|(_, quantity, _)| !quantity.is_zero())
+            .collect(),
+        carry: (ledger.carry.quantity.normalize(), ledger.carry.cost.normalize()),
+        profit: cycle.map(|cycle| cycle.profit.normalize()).unwrap_or_default(),
+        orders: orders
+            .map(|(key, order)| {
+                let offered = (order.offered.quantity.normalize(), order.offered.cost.normalize());
+                (key, order.spec.to_string(), order.executed_quantity.normalize(), offered.0, offered.1)
+            })
+            .collect(),
+        all_profit: ledger.totals.profit.normalize(),
+        executions: ledger.totals.executions,
+    }
+}
+
+#[test]
+fn a_ledger_rebuilt_from_the_exchange_alone_equals_the_one_that_was_lost() {
+    let faults = [
+        (Fault::PartialFill, 0.2),
+        (Fault::CancelRace, 0.2),
+        (Fault::CancelledByOthers, 0.05),
+        (Fault::FeeCoin, 0.05),
+        (Fault::RequestLost, 0.05),
+        (Fault::AnswerLost, 0.05),
+        (Fault::CrashWaiting, 0.02),
+    ];
+    let (mut compared, mut open) = (0, 0);
+    for (seed, world) in worlds(&faults).into_iter().enumerate() {
+        let before = essence(&world.borrow().mirror);
+        {
+            let world = &mut *world.borrow_mut();
+            world.lose_directory();
+            world.settled = false;
+            world.between_lives(None);
+            world.faults_end = world.now;
+        }
+        run::until_settled(&world);
+        let world = world.borrow();
+        assert_eq!(world.violation, None, "seed {seed}");
+        assert_eq!(essence(&world.mirror), before, "seed {seed}");
+        compared += 1;
+        open += usize::from(before.cycle.is_some());
+    }
+    assert!(compared == 60 && open > 20, "{compared} ledgers compared, {open} with an open cycle");
+}
+
+#[test]
+fn a_fill_during_a_stream_outage_is_acted_on_within_three_seconds_of_its_end() {
+    let slowest = worlds(&[(Fault::StreamDropped, 0.3)]).iter().map(|world| world.borrow().slowest).max();
+    assert!(slowest.is_some_and(|(heard, _)| heard > 0), "no fill fell into an outage");
+    let after = worlds(&[(Fault::StreamDropped, 0.3)]).iter().map(|world| world.borrow().slowest.1).max();
+    assert!(after.is_some_and(|after| after <= 3_000), "{after:?} ms after the outage's end");
+}
+
+#[test]
+fn a_fill_on_a_mute_connection_is_acted_on_within_45_seconds_of_the_last_sign_of_life() {
+    let slowest = worlds(&[(Fault::StreamMute, 0.2)]).iter().map(|world| world.borrow().slowest.0).max();
+    assert!(slowest.is_some_and(|slowest| slowest > 0), "no fill fell into the silence");
+    assert!(slowest.is_some_and(|slowest| slowest <= 45_000), "{slowest:?} ms after the last sign of life");
+}
