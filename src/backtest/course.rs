@@ -213,3 +213,84 @@ impl Stretch {
 fn floor_u32(number: Decimal) -> u32 {
     u32::try_from(number.floor()).unwrap_or(if number > Decimal::ZERO { u32::MAX } else { 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt as _, SeedableRng as _};
+
+    use super::*;
+    use crate::simulation::market::Market as _;
+    use crate::simulation::market::candles::Candle;
+
+    fn recording(random: &mut SmallRng, candles: i64) -> Recording {
+        let mut recording = Recording::new(Decimal::new(1, 2));
+        let mut price = 1_000;
+        for minute in 0..candles {
+            let open = price;
+            price = (price + random.random_range(-30..=30)).clamp(100, 5_000);
+            let (high, low) =
+                (open.max(price) + random.random_range(0..20), open.min(price) - random.random_range(0..20));
+            let [open, high, low, close] = [open, high, low, price].map(|cents| Decimal::new(cents, 2));
+            assert!(recording.push(&Candle { start: Timestamp(minute * 60_000), open, high, low, close }));
+        }
+        recording
+    }
+
+    /// The equity at every point and every fill, one after another.
+    fn slowly(positions: &[Position], recording: &Recording, path: Path, end: Timestamp) -> Drawdown {
+        let mut points = Vec::new();
+        let mut tape = recording.play(path);
+        while let Some(point) = tape.next().unwrap() {
+            points.push((point.time, point.price));
+        }
+        let (mut peak, mut peak_time, mut found) = (Decimal::ZERO, positions[0].time, Drawdown::default());
+        for (number, position) in positions.iter().enumerate() {
+            let until = positions.get(number + 1).map_or(Timestamp(end.0 + 1), |next| next.time);
+            let at_its_begin =
+                points.iter().rfind(|(time, _)| *time <= position.time).map(|(_, price)| (position.time, *price));
+            let later = points.iter().copied().filter(|(time, _)| *time > position.time && *time < until);
+            for (time, price) in at_its_begin.into_iter().chain(later) {
+                let equity = position.cash + position.quantity * price;
+                if equity > peak {
+                    found.longest_under_water = found.longest_under_water.max(time.since(peak_time));
+                    (peak, peak_time) = (equity, time);
+                }
+                found.worst = found.worst.max(peak - equity);
+            }
+        }
+        found.longest_under_water = found.longest_under_water.max(end.since(peak_time));
+        found
+    }
+
+    #[test]
+    fn the_drawdown_is_that_of_the_equity_at_every_point() {
+        for seed in 0..60 {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let recording = recording(&mut random, 200);
+            let (mut time, mut cash, mut positions) = (0, 0, Vec::new());
+            while time < 190 * 60_000 {
+                let quantity = [0, 1, 3, 10][random.random_range(0..4)];
+                positions.push(Position {
+                    time: Timestamp(time),
+                    cash: Decimal::from(cash - quantity * 10),
+                    quantity: Decimal::from(quantity),
+                });
+                cash += random.random_range(-4..=6);
+                time += random.random_range(1..40 * 60_000);
+            }
+            let end = Timestamp(200 * 60_000 - 15_000);
+            for path in [Path::Nearest, Path::HighFirst, Path::LowFirst] {
+                let found = drawdown(&positions, &recording, path, end);
+                assert_eq!(found, slowly(&positions, &recording, path, end), "seed {seed}, {path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_traded_is_no_drawdown() {
+        let recording = recording(&mut SmallRng::seed_from_u64(1), 10);
+        let found = drawdown(&[], &recording, Path::Nearest, Timestamp(600_000));
+        assert_eq!(found, Drawdown::default());
+    }
+}

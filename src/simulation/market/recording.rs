@@ -256,3 +256,63 @@ impl Market for Tape<'_> {
 
 /// Points of a tape are at least so far apart.
 pub(in crate::simulation) const SPACING: Duration = QUARTER;
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt as _, SeedableRng as _};
+
+    use super::*;
+
+    fn recording(random: &mut SmallRng) -> Recording {
+        let mut recording = Recording::new(Decimal::ONE);
+        let mut start = 0;
+        for _ in 0..500 {
+            let low = random.random_range(100..125_u32);
+            let high = low + random.random_range(0..8);
+            let (open, close) = (random.random_range(low..=high), random.random_range(low..=high));
+            let (second, third) = if random.random_range(0..2) == 0 { (low, high) } else { (high, low) };
+            recording.push_ticks(Timestamp(start), [open, second, third, close]);
+            start += if random.random_range(0..20) == 0 { 600_000 } else { 60_000 };
+        }
+        recording
+    }
+
+    #[test]
+    fn passing_over_ends_where_playing_point_by_point_would() {
+        for seed in 0..300 {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let recording = recording(&mut random);
+            let (mut quick, mut slow) = (recording.play(Path::Nearest), recording.play(Path::Nearest));
+            for _ in 0..40 {
+                let width = random.random_range(0..40);
+                let from = random.random_range(90..130);
+                let bound = |bound: u32, draw: u32| (draw > 0).then(|| Decimal::from(bound));
+                let quiet = Quiet {
+                    from: bound(from, random.random_range(0..5)),
+                    to: bound(from + width, random.random_range(0..5)),
+                };
+                let now = slow.clone().next().unwrap().map_or(0, |point| point.time.0);
+                let until = Timestamp(now + random.random_range(0..4_000_000));
+                let mut expected = None;
+                while let Some(point) = slow.clone().next().unwrap()
+                    && point.time <= until
+                    && quiet.contains(point.price)
+                {
+                    expected = slow.next().unwrap();
+                }
+                assert_eq!(quick.skip(until, &quiet), expected, "seed {seed}");
+                assert_eq!(quick.next().unwrap(), slow.next().unwrap(), "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_path_has_its_own_order_of_high_and_low() {
+        let mut recording = Recording::new(Decimal::ONE);
+        recording.push_ticks(Timestamp(0), [5, 3, 9, 6]);
+        assert_eq!(recording.played(0, Path::Nearest), [5, 3, 9, 6]);
+        assert_eq!(recording.played(0, Path::HighFirst), [5, 9, 3, 6]);
+        assert_eq!(recording.played(0, Path::LowFirst), [5, 3, 9, 6]);
+    }
+}
