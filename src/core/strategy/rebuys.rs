@@ -34,11 +34,14 @@ impl Decider<'_> {
                 self.cancel(key, order);
             }
         }
+        let missing: Vec<&Rebuy> =
+            wanted.into_iter().filter(|rebuy| cycle.live(Slot::Buy(rebuy.level)).is_none()).collect();
+        if missing.is_empty() {
+            return;
+        }
         let mut committed = cycle.committed();
-        for rebuy in wanted {
-            if cycle.live(Slot::Buy(rebuy.level)).is_none() {
-                self.rebuy(cycle, rebuy, base_price, instrument, &mut committed);
-            }
+        for rebuy in missing {
+            self.rebuy(cycle, rebuy, base_price, instrument, &mut committed);
         }
     }
 
