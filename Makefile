@@ -26,7 +26,7 @@ endif
 FEATURES ?= $(if $(filter vendored,$(OPENSSL_USED)),--features vendored-openssl)
 BUILD = --locked $(FEATURES)
 
-.PHONY: help preflight build run test torture sim check fmt architecture doc conformance fuzz clean
+.PHONY: help preflight build run test torture sim check fmt architecture bench doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -68,6 +68,9 @@ check: preflight ## formatting, lints, documentation and architecture, all witho
 
 architecture: preflight ## only the checks of the architecture
 	$(CARGO) test $(BUILD) --test architecture
+
+bench: preflight ## the backtest beside a floor program, as ratios
+	$(CARGO) bench $(BUILD) --bench backtest
 
 fmt: ## format the sources
 	$(CARGO) fmt

@@ -17,6 +17,8 @@
 //!                 Pure: no I/O, no clock, no threads, no floats
 //! ```
 //!
+//! `backtest` is the engine on the simulated exchange without a wire, and the measures of what came of it.
+//!
 //! Around them: `command_line` reads what the user types, `config` what the user wrote, `commands` wire the parts together
 //! for each command, `state_directory` knows the files of a bot, `logging` and `exit` how the program speaks and ends.
 //!
@@ -27,6 +29,7 @@
 //! (`core::ledger::Ledger::apply`, the one place where state changes, live and at recovery). `core::strategy::decide`
 //! looks at the ledger and says what should be done; the engine writes that down too, and then sends it.
 
+pub mod backtest;
 pub mod bybit;
 pub mod command_line;
 pub mod commands;

@@ -41,6 +41,11 @@ const PARTS: &[Part] = &[
         because: "the simulated exchange stands behind the same seams, and must not know Bybit's client",
     },
     Part {
+        name: "backtest",
+        may_import: &["core", "engine", "journal", "simulation"],
+        because: "a backtest is the engine on the simulated exchange, and no more",
+    },
+    Part {
         name: "config",
         may_import: &["core", "bybit::address", "bybit::environment"],
         because: "the configuration is read before anything else exists",

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use bpaf::{OptionParser, Parser, construct, long};
 
 use super::options::{config, decimal, files, json, market};
-use super::{Audit, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
+use super::{Audit, Backtest, CandlePath, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
 use crate::core::Decimal;
 
 /// The names of the commands.
-pub(super) const NAMES: &[&str] = &["paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "exchange"];
+pub(super) const NAMES: &[&str] =
+    &["paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "backtest", "exchange"];
 
 /// All commands, in the order a newcomer needs them.
 pub(super) fn command() -> impl Parser<Command> {
@@ -22,8 +23,9 @@ pub(super) fn command() -> impl Parser<Command> {
     let explain = explain().command("explain").map(Command::Explain);
     let audit = audit().command("audit").map(Command::Audit);
     let stop = stop().command("stop").map(Command::Stop);
+    let backtest = backtest().command("backtest").map(Command::Backtest);
     let exchange = exchange().command("exchange").map(Command::Exchange);
-    construct!([paper, plan, doctor, run, status, explain, audit, stop, exchange])
+    construct!([paper, plan, doctor, run, status, explain, audit, stop, backtest, exchange])
 }
 
 fn paper() -> OptionParser<Paper> {
@@ -142,6 +144,46 @@ fn stop() -> OptionParser<Stop> {
         .to_options()
         .descr("Cancel the bot's own orders and end it, whether it runs or not")
         .footer("Example:\n   recompra stop --close")
+}
+
+fn backtest() -> OptionParser<Backtest> {
+    let market = long("market")
+        .help("Candles as CSV, also .gz: Bybit's kline archives, or timestamp,open,high,low,close,volume")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.csv*"));
+    let config = long("config")
+        .short('c')
+        .help("Take the strategy's parameters from this file instead of the built-in example")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.toml"))
+        .optional();
+    let path = long("path")
+        .help("What came first in a minute: nearest (to the open), pessimistic (the high) or optimistic (the low)")
+        .argument::<String>("PATH")
+        .parse(|word| match word.as_str() {
+            "nearest" => Ok(CandlePath::Nearest),
+            "pessimistic" => Ok(CandlePath::Pessimistic),
+            "optimistic" => Ok(CandlePath::Optimistic),
+            _ => Err("must be nearest, pessimistic or optimistic"),
+        })
+        .fallback(CandlePath::Nearest)
+        .format_fallback(|_, f| f.write_str("nearest"));
+    let slippage = long("slippage")
+        .help("By how many per cent market orders trade worse than the best price")
+        .argument::<String>("PERCENT")
+        .parse(decimal)
+        .guard(|percent| (Decimal::ZERO..=Decimal::TEN).contains(percent), "must be from 0 to 10")
+        .fallback(Decimal::ZERO)
+        .display_fallback();
+    let fee_maker = fee("fee-maker", "Fee of resting orders, a fraction");
+    let fee_taker = fee("fee-taker", "Fee of orders that take, a fraction");
+    let trades = long("trades").help("Write every fill to this file, as CSV").argument::<PathBuf>("FILE").optional();
+    let no_cache = long("no-cache").help("Keep no faster copy beside the candles, and use none").switch();
+    let json = json("One JSON object instead of text");
+    construct!(Backtest { market, config, path, slippage, fee_maker, fee_taker, trades, no_cache, json })
+        .to_options()
+        .descr("What the bot would have done over recorded candles: the same code that trades")
+        .footer("Example:\n   recompra backtest --market btc-1m-2022-01.csv.gz --config recompra.toml")
 }
 
 fn exchange() -> OptionParser<Exchange> {

@@ -43,6 +43,8 @@ pub enum Command {
     Audit(Audit),
     /// End a running bot and its orders.
     Stop(Stop),
+    /// The bot over recorded candles.
+    Backtest(Backtest),
     /// The simulated exchange alone.
     Exchange(Exchange),
 }
@@ -162,6 +164,40 @@ pub struct Stop {
     /// Also sell what is held, at market.
     pub close: bool,
     /// One JSON object instead of text.
+    pub json: bool,
+}
+
+/// What is assumed of a candle: which of its high and low came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CandlePath {
+    /// The one nearer to the open.
+    Nearest,
+    /// The high: against a bot that buys low.
+    Pessimistic,
+    /// The low: for it.
+    Optimistic,
+}
+
+/// `recompra backtest`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backtest {
+    /// The candles.
+    pub market: PathBuf,
+    /// The strategy's parameters; without it, the built-in example's.
+    pub config: Option<PathBuf>,
+    /// What is assumed of each candle.
+    pub path: CandlePath,
+    /// By how many per cent market orders trade worse than the best price.
+    pub slippage: Decimal,
+    /// The maker's fee, a fraction.
+    pub fee_maker: Decimal,
+    /// The taker's fee, a fraction.
+    pub fee_taker: Decimal,
+    /// Where every fill is written as CSV.
+    pub trades: Option<PathBuf>,
+    /// Read the candles themselves, and keep no faster copy of them.
+    pub no_cache: bool,
+    /// One JSON object instead of the table.
     pub json: bool,
 }
 

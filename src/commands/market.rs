@@ -8,14 +8,18 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use super::plan::assumed_instrument;
 use crate::bybit::public::{MarketSignal, PublicStream};
 use crate::bybit::{Environment, Hosts, StreamHandle, StreamTimings, Tls};
-use crate::core::{Decimal, Timestamp};
+use crate::core::parameters::Parameters;
+use crate::core::{Decimal, Timestamp, ladder};
 use crate::exit::{Exit, Failure};
+use crate::simulation::Settings;
 use crate::simulation::market::random_walk::Liveliness;
 use crate::simulation::market::{Candles, Market, PricePoint, RandomWalk};
-use crate::simulation::settings::Listing;
+use crate::simulation::settings::{AccountSettings, DEFAULT_KEY, DEFAULT_SECRET, Listing};
 
 /// When the random walk begins: 2026-01-01 00:00 UTC.
 const WALK_BEGINS: Timestamp = Timestamp(1_767_225_600_000);
+/// The account's quote coin; more if the ladder needs more.
+const QUOTE_BALANCE: Decimal = Decimal::from_parts(10_000, 0, 0, false, 0);
 /// How long the live market may take to show its first price.
 const FIRST_QUOTE: Duration = Duration::from_secs(20);
 
@@ -28,6 +32,14 @@ pub fn listing(symbol: &str) -> Listing {
         start_price: Decimal::ONE_HUNDRED,
         ..Listing::btcusdt()
     })
+}
+
+/// An exchange with this one listing, and an account with money enough for the parameters.
+pub fn settings(parameters: &Parameters, listing: Listing) -> Settings {
+    let cost = ladder::cost(parameters).unwrap_or(parameters.max_capital);
+    let balance = QUOTE_BALANCE.max(cost + cost);
+    let account = AccountSettings::new(DEFAULT_KEY, DEFAULT_SECRET, &listing.instrument.quote_coin, balance);
+    Settings { listings: vec![listing], accounts: vec![account], ..Settings::default() }
 }
 
 /// The walk of a seed.

@@ -4,6 +4,7 @@
 //! What can be computed is computed by pure functions; the program's entry hands them what they need.
 
 pub mod audit;
+pub mod backtest;
 pub mod connection;
 pub mod doctor;
 pub mod exchange;

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::live_feed::LiveFeed;
 use super::market;
 use super::trade::{exit_of, load, on_signals};
+use crate::backtest;
 use crate::bybit::{
     Client, Credentials, Environment, ExchangeClock, Hosts, HttpTimings, HttpTransport, PrivateStream, StreamTimings,
     Tls,
@@ -22,29 +23,24 @@ use crate::bybit::{
 use crate::command_line;
 use crate::config::{self, Config};
 use crate::core::Decimal;
-use crate::core::ladder;
 use crate::core::ledger::Ledger;
 use crate::core::money::text;
 use crate::core::strategy::Goal;
 use crate::engine::ports::{AdjustableClock, Feed, Signal, StopWish};
-use crate::engine::{Assignment, Engine, RECONCILE_INTERVAL, World};
+use crate::engine::{Assignment, CLOCK_INTERVAL, Engine, RECONCILE_INTERVAL, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::Forgetful;
 use crate::narrator::{Form, Narrator, cycles, signed};
 use crate::simulation::driver::{Driver, Pace, Source};
 use crate::simulation::lockstep::Lockstep;
 use crate::simulation::server::{Server, ServerOptions};
-use crate::simulation::settings::{AccountSettings, DEFAULT_KEY, DEFAULT_SECRET};
-use crate::simulation::{Exchange, Hub, Settings};
+use crate::simulation::settings::{DEFAULT_KEY, DEFAULT_SECRET};
+use crate::simulation::{Exchange, Hub};
 
 /// Market seconds that pass in one second, if nobody says otherwise.
 const SPEED: u32 = 60;
 /// The random walk's seed, if nobody says otherwise.
 const SEED: u64 = 1;
-/// The account's quote coin; more if the ladder needs more.
-const QUOTE_BALANCE: Decimal = Decimal::from_parts(10_000, 0, 0, false, 0);
-/// In lockstep no message is ever lost, so looking for lost ones this often in market time is enough.
-const LOCKSTEP_RECONCILE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// `recompra paper`.
 ///
@@ -74,10 +70,7 @@ pub fn paper(options: &command_line::Paper) -> Result<(), Failure> {
 fn exchange_for(config: &Config, start_price: Option<Decimal>) -> Exchange {
     let mut listing = market::listing(&config.parameters.symbol);
     listing.start_price = start_price.unwrap_or(listing.start_price);
-    let cost = ladder::cost(&config.parameters).unwrap_or(config.parameters.max_capital);
-    let balance = QUOTE_BALANCE.max(cost + cost);
-    let account = AccountSettings::new(DEFAULT_KEY, DEFAULT_SECRET, &listing.instrument.quote_coin, balance);
-    Exchange::new(Settings { listings: vec![listing], accounts: vec![account], ..Settings::default() })
+    Exchange::new(market::settings(&config.parameters, listing))
 }
 
 fn in_lockstep(
@@ -92,7 +85,7 @@ fn in_lockstep(
     let (signals, received) = unbounded();
     let feed = lockstep.feed(received);
     on_signals(signals.clone(), StopWish::Leave, Arc::new(AtomicBool::new(false)))?;
-    trade(config, options, &lockstep.hub(), &lockstep, feed, signals, LOCKSTEP_RECONCILE_INTERVAL)?;
+    trade(config, options, &lockstep.hub(), &lockstep, feed, signals, backtest::RECONCILE_INTERVAL)?;
     if lockstep.market_has_ended() && !options.json {
         println!("the market ended there");
     }
@@ -160,6 +153,7 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
         parameters: config.parameters.clone(),
         goal: Goal::Trade,
         reconcile_interval,
+        clock_interval: CLOCK_INTERVAL,
     };
     let began = clock.now();
     let mut engine = Engine::new(world, assignment, Ledger::default());

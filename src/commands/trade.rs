@@ -18,7 +18,7 @@ use crate::core::Timestamp;
 use crate::core::ledger::Ledger;
 use crate::core::strategy::Goal;
 use crate::engine::ports::{Signal, StopWish};
-use crate::engine::{self, Assignment, Engine, Outcome, RECONCILE_INTERVAL, World};
+use crate::engine::{self, Assignment, CLOCK_INTERVAL, Engine, Outcome, RECONCILE_INTERVAL, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::{self, FileStorage, JournalFile, Keeper, Recovery};
 use crate::narrator::{Form, Narrator};
@@ -179,6 +179,7 @@ fn trade(
         parameters: config.parameters.clone(),
         goal,
         reconcile_interval: RECONCILE_INTERVAL,
+        clock_interval: CLOCK_INTERVAL,
     };
     let mut engine = Engine::new(world, assignment, recovery.ledger);
     let outcome = engine.run();

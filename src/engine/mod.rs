@@ -38,7 +38,10 @@ use crate::core::order::{BotName, OrderKey};
 use crate::core::parameters::Parameters;
 use crate::core::record::{AlarmCause, Record};
 use crate::core::strategy::{self, Decision, Goal, Quote, Situation};
-use ports::{Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent};
+use ports::{
+    Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent, Ticker,
+    Watch,
+};
 
 /// While the stream is up, what it may have lost is looked for this often.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
@@ -47,7 +50,7 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(10);
 /// While the stream is down, REST is polled this often.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The clock is compared this often.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
+pub const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
 /// A quote older than this is fetched again when the strategy wants one.
 const QUOTE_AGE: Duration = Duration::from_secs(5);
 /// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].
@@ -126,6 +129,8 @@ pub struct Assignment {
     pub goal: Goal,
     /// While the stream is up, what it may have lost is looked for this often.
     pub reconcile_interval: Duration,
+    /// The clock is compared this often.
+    pub clock_interval: Duration,
 }
 
 /// The engine: see the module's documentation.
@@ -168,6 +173,7 @@ pub struct Engine<'a> {
     shortage: Option<coins::Shortage>,
     looks: Option<rebuilding::Looks>,
     told_ladder_error: Option<LadderError>,
+    memo: strategy::Memo,
     stop: Option<StopWish>,
 }
 
@@ -200,6 +206,7 @@ impl<'a> Engine<'a> {
             shortage: None,
             looks: None,
             told_ladder_error: None,
+            memo: strategy::Memo::default(),
             stop: None,
         }
     }
@@ -207,6 +214,11 @@ impl<'a> Engine<'a> {
     /// What is known.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What is known, when the engine has ended.
+    pub fn into_ledger(self) -> Ledger {
+        self.ledger
     }
 
     /// Trades until the goal is reached, a stop is asked for, or it cannot go on.
@@ -292,7 +304,7 @@ impl<'a> Engine<'a> {
     fn set_out(&mut self) {
         self.set_out = true;
         let now = self.now();
-        self.clock_due = now.after(CLOCK_INTERVAL);
+        self.clock_due = now.after(self.assignment.clock_interval);
         self.quiet_until = now;
         self.open_not_before = now;
         self.reconcile_due = if self.stream_up { now } else { now.after(STREAM_PATIENCE) };
@@ -359,6 +371,7 @@ impl<'a> Engine<'a> {
         }
         let now = self.now();
         let mut wake = self.reconcile_due;
+        let mut watch = None;
         if now < self.quiet_until {
             wake = self.quiet_until;
         } else if now >= self.reconcile_due {
@@ -394,29 +407,49 @@ impl<'a> Engine<'a> {
                 return Ok(None);
             }
             let quote_due = decision.wants_quote.then(|| self.quote_due());
+            watch = quote_due.zip(decision.trigger).map(|(due, trigger)| Watch { trigger, due, every: QUOTE_AGE });
+            let quote_due = quote_due.filter(|_| watch.is_none());
             wake = [decision.wake, self.next_doubt(), quote_due, Some(self.clock_due)]
                 .into_iter()
                 .flatten()
                 .fold(wake, Timestamp::min);
         }
-        self.idle(wake)?;
+        self.idle(wake, watch.as_ref())?;
         Ok(None)
     }
 
-    /// Waits for a signal until `wake`, syncing the journal on the way.
-    fn idle(&mut self, wake: Timestamp) -> Result<(), Failure> {
+    /// Waits for a signal until `wake`, or until the price that is watched matters, syncing the journal on the way.
+    fn idle(&mut self, wake: Timestamp, watch: Option<&Watch>) -> Result<(), Failure> {
         let until = self.sync_due.map_or(wake, |due| due.min(wake));
-        if let Some(signal) = self.world.feed.wait(until) {
+        let signal = match watch {
+            Some(watch) => {
+                let (signal, seen) = self.world.feed.watch(until, watch);
+                if let Some((ticker, at)) = seen {
+                    self.quote = Some((quote_of(ticker), at));
+                }
+                signal
+            }
+            None => self.world.feed.wait(until),
+        };
+        if let Some(signal) = signal {
             return self.take(signal);
         }
         if self.sync_due.is_some_and(|due| due <= self.now()) {
             self.sync();
+            // A sync changes nothing that a decision looks at: the wait goes on.
+            if watch.is_none()
+                && self.sync_due.is_none()
+                && let Some(signal) = self.world.feed.wait(wake)
+            {
+                return self.take(signal);
+            }
         }
         Ok(())
     }
 
-    fn decide(&self) -> Decision {
-        strategy::decide(&Situation {
+    fn decide(&mut self) -> Decision {
+        let mut memo = std::mem::take(&mut self.memo);
+        let situation = Situation {
             ledger: &self.ledger,
             parameters: &self.assignment.parameters,
             goal: self.assignment.goal,
@@ -424,7 +457,10 @@ impl<'a> Engine<'a> {
             open_not_before: self.open_not_before,
             hold_buys: !self.strays.is_empty(),
             now: self.now(),
-        })
+        };
+        let decision = strategy::decide_again(&situation, &mut memo);
+        self.memo = memo;
+        decision
     }
 
     /// Takes what came while waiting.
@@ -517,7 +553,7 @@ impl<'a> Engine<'a> {
         match self.world.exchange.synchronise_clock() {
             Ok(()) => {
                 self.answered();
-                self.clock_due = self.now().after(CLOCK_INTERVAL);
+                self.clock_due = self.now().after(self.assignment.clock_interval);
                 Ok(())
             }
             Err(fault) => self.weigh(&fault),
@@ -540,8 +576,7 @@ impl<'a> Engine<'a> {
         match self.world.exchange.ticker() {
             Ok(ticker) => {
                 self.answered();
-                let quote = Quote { last: ticker.last, bid: ticker.bid, ask: ticker.ask };
-                self.quote = Some((quote, self.now()));
+                self.quote = Some((quote_of(ticker), self.now()));
                 Ok(())
             }
             Err(fault) => self.weigh(&fault),
@@ -556,4 +591,8 @@ impl<'a> Engine<'a> {
             self.told_ladder_error.clone_from(&decision.ladder_error);
         }
     }
+}
+
+fn quote_of(ticker: Ticker) -> Quote {
+    Quote { last: ticker.last, bid: ticker.bid, ask: ticker.ask }
 }

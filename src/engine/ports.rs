@@ -213,10 +213,27 @@ pub enum Signal {
     Stop(StopWish),
 }
 
+/// A price that is looked at again and again, and matters only once it has fallen far enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// The last price at or below which a look matters.
+    pub trigger: Decimal,
+    /// The next look.
+    pub due: Timestamp,
+    /// From one look to the next.
+    pub every: Duration,
+}
+
 /// Where the engine waits.
 pub trait Feed {
     /// The next signal; `None` when it is `until` and nothing has come. Returns at once what is already there.
     fn wait(&mut self, until: Timestamp) -> Option<Signal>;
+
+    /// Waits in the same way, and ends at the first look at the price that matters. A feed that cannot know which one
+    /// that is ends at the first. One that can passes over the others, and says what the last of them saw, and when.
+    fn watch(&mut self, until: Timestamp, watch: &Watch) -> (Option<Signal>, Option<(Ticker, Timestamp)>) {
+        (self.wait(until.min(watch.due)), None)
+    }
 }
 
 /// Why the journal could not be written.

@@ -93,6 +93,20 @@ impl Book {
         }
     }
 
+    /// What a market order of this side trades at: worse than the best price by the listing's slippage, to the tick.
+    pub fn market_price(&self, side: Side) -> Decimal {
+        let Listing { slippage, instrument, .. } = &self.listing;
+        let best = self.taking_price(side);
+        if slippage.is_zero() {
+            return best;
+        }
+        let worse = best.checked_mul(*slippage).unwrap_or_default();
+        match side {
+            Side::Buy => money::ceil_to(best + worse, instrument.tick_size),
+            Side::Sell => money::floor_to(best - worse, instrument.tick_size).max(instrument.tick_size),
+        }
+    }
+
     /// Whether a limit order of this price would take now.
     pub fn crosses(&self, side: Side, price: Decimal) -> bool {
         match side {

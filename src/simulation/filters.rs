@@ -66,7 +66,7 @@ fn check_price(book: &Book, side: Side, price: Decimal) -> Result<(), Refusal> {
 /// The coin an order pays with, and how much of it must be free.
 pub(super) fn needs(book: &Book, side: Side, kind: Kind, quantity: Decimal) -> (&str, Decimal) {
     let instrument = &book.listing().instrument;
-    let price = book.taking_price(side);
+    let price = book.market_price(side);
     match (side, kind) {
         (Side::Buy, Kind::MarketQuote) => (&instrument.quote_coin, quantity),
         (Side::Buy, Kind::MarketBase) => (&instrument.quote_coin, price * quantity),

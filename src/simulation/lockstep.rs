@@ -42,7 +42,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// Whoever is later than this does not hurry to catch up.
 const LARGEST_LAG: Duration = Duration::from_millis(100);
 /// How far time may pass in one wait after the market has ended.
-const AFTER_THE_END: Duration = Duration::from_secs(24 * 3600);
+pub(super) const AFTER_THE_END: Duration = Duration::from_secs(24 * 3600);
 
 /// The virtual clock, with the market that moves as it advances. Clones share it.
 #[derive(Clone)]
@@ -87,13 +87,7 @@ impl Lockstep {
         mut market: Box<dyn Market + Send>,
         pace: Pace,
     ) -> Result<Self, MarketError> {
-        let empty = || MarketError {
-            file: "the market".to_owned(),
-            line: None,
-            column: None,
-            reason: "has no price at all".to_owned(),
-        };
-        let first = market.next()?.ok_or_else(empty)?;
+        let first = market.next()?.ok_or_else(MarketError::no_price)?;
         let next = market.next()?;
         let clock = Arc::new(Mutex::new(first.time));
         let reading = Arc::clone(&clock);

@@ -50,7 +50,10 @@ impl Exchange {
         let order = self.orders[&id].clone();
         let book = &self.books[order.listing];
         let crosses = order.price().is_none_or(|price| book.crosses(order.side, price));
-        let price = book.taking_price(order.side);
+        let price = match order.kind {
+            Kind::Limit { .. } => book.taking_price(order.side),
+            Kind::MarketBase | Kind::MarketQuote => book.market_price(order.side),
+        };
         let wanted = match order.kind {
             Kind::MarketQuote => {
                 let step = book.listing().instrument.quantity_step;

@@ -9,7 +9,7 @@
 //!  market/*        where prices come from: random walk, recorded candles, a live channel
 //!     │ PricePoint
 //!     ▼
-//!  driver, lockstep   who moves the market, and what time it is
+//!  driver, lockstep, direct   who moves the market, and what time it is
 //!     │ advance
 //!     ▼
 //!  exchange ── filters ── matching ── book ── account     the rules; pure, single-threaded, deterministic
@@ -34,6 +34,7 @@
 //!
 //! - A market order, and a limit order that crosses the market when it arrives, take at once: a buy at the ask,
 //!   a sell at the bid, so a crossing limit gets the better price. They are takers.
+//! - A market order may be made to trade worse than that, by [`settings::Listing::slippage`].
 //! - A resting limit order is filled, as maker and at its own price, only when the market trades *through* it: a
 //!   buy when a point's price is below its price, a sell when it is above. Touching is not enough, because others
 //!   may have queued before it.
@@ -52,7 +53,8 @@
 //! A standalone exchange, dated by the wall clock: [`Hub::on_wall_clock`], [`server::Server::start`] with it, and a
 //! [`driver::Driver`] that moves the market; [`tls::TlsFront`] in front if TLS is wanted. Paper trading, where bot and
 //! exchange share a virtual clock: [`lockstep::Lockstep::new`], a server on its hub, its clock and feed for the bot.
-//! In memory, without sockets: a shared hub is a [`crate::http::Transport`], and [`stream::Session`] the stream.
+//! In memory, without sockets: a shared hub is a [`crate::http::Transport`], and [`stream::Session`] the stream. Without
+//! even HTTP and JSON, for backtests: [`direct::Direct`].
 //!
 //! # Errors
 //!
@@ -62,6 +64,7 @@
 pub mod account;
 pub mod api;
 pub mod book;
+pub mod direct;
 pub mod driver;
 pub mod exchange;
 mod filters;

@@ -49,6 +49,9 @@ pub struct Listing {
     pub spread_ticks: u32,
     /// How far through the market a limit price may be, as a fraction.
     pub price_limit_ratio: Decimal,
+    /// By how much market orders trade worse than the best price, as a fraction: they walk down a book that is not
+    /// simulated.
+    pub slippage: Decimal,
     /// The price before the market's first point, in quote coin.
     pub start_price: Decimal,
 }
@@ -166,6 +169,7 @@ impl Listing {
             },
             spread_ticks: 1,
             price_limit_ratio: Decimal::new(5, 2),
+            slippage: Decimal::ZERO,
             start_price: Decimal::from(60_000),
         }
     }

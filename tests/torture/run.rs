@@ -113,6 +113,7 @@ fn life(world: &Rc<RefCell<World>>) {
             parameters: world.parameters.clone(),
             goal: world.goal,
             reconcile_interval: RECONCILE_INTERVAL,
+            clock_interval: recompra::engine::CLOCK_INTERVAL,
         };
         (assignment, world.options.sabotage)
     };

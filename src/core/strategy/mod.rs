@@ -18,10 +18,11 @@
 mod rebuys;
 mod sells;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::instrument::Instrument;
-use super::ladder::{self, LadderError};
+use super::ladder::{self, LadderError, Rebuy};
 use super::ledger::{Cycle, End, Ledger, Order};
 use super::money::Decimal;
 use super::order::{OrderKey, OrderSpec, Slot};
@@ -126,6 +127,8 @@ pub struct Decision {
     pub wake: Option<Timestamp>,
     /// Whether the strategy needs to know the market.
     pub wants_quote: bool,
+    /// If it needs it for this alone: the last price at or below which it will act.
+    pub trigger: Option<Decimal>,
     /// Whether the goal is reached and nothing is left to do.
     pub finished: bool,
     /// Why rebuys are not placed, if the ladder breaks a rule of the exchange.
@@ -136,7 +139,12 @@ pub struct Decision {
 ///
 /// Without an instrument there is nothing to say.
 pub fn decide(situation: &Situation<'_>) -> Decision {
-    let mut decider = Decider { situation, decision: Decision::default() };
+    decide_again(situation, &mut Memo::default())
+}
+
+/// Says the same as [`decide`], and sooner if the memo comes from a decision much like this one.
+pub fn decide_again(situation: &Situation<'_>, memo: &mut Memo) -> Decision {
+    let mut decider = Decider { situation, decision: Decision::default(), memo };
     if let Some(instrument) = &situation.ledger.instrument {
         match &situation.ledger.cycle {
             None => decider.between_cycles(),
@@ -146,10 +154,43 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     decider.decision
 }
 
+/// The ladder last computed, and what from: most decisions of a cycle look at the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Memo(Option<Remembered>);
+
+#[derive(Clone, Debug)]
+struct Remembered {
+    base_price: Decimal,
+    parameters: Parameters,
+    instrument: Instrument,
+    ladder: Result<Rc<[Rebuy]>, LadderError>,
+}
+
+impl Memo {
+    /// What [`ladder::rebuys`] gives.
+    fn rebuys(
+        &mut self,
+        base_price: Decimal,
+        parameters: &Parameters,
+        instrument: &Instrument,
+    ) -> Result<Rc<[Rebuy]>, LadderError> {
+        let same = |known: &&Remembered| {
+            known.base_price == base_price && known.parameters == *parameters && known.instrument == *instrument
+        };
+        if let Some(known) = self.0.as_ref().filter(same) {
+            return known.ladder.clone();
+        }
+        let ladder = ladder::rebuys(base_price, parameters, instrument).map(Rc::from);
+        let (parameters, instrument) = (parameters.clone(), instrument.clone());
+        self.0.insert(Remembered { base_price, parameters, instrument, ladder }).ladder.clone()
+    }
+}
+
 /// The decision in the making.
 struct Decider<'a> {
     situation: &'a Situation<'a>,
     decision: Decision,
+    memo: &'a mut Memo,
 }
 
 impl Decider<'_> {
@@ -212,12 +253,19 @@ impl Decider<'_> {
         let fraction = super::money::fraction(parameters.stop_loss_percent?);
         let held = cycle.held();
         let average = held.cost.checked_div(held.quantity).filter(|average| *average > Decimal::ZERO)?;
-        self.decision.wants_quote = true;
         let trigger = average * (Decimal::ONE - fraction);
+        self.decision.wants_quote = true;
+        self.decision.trigger = Some(trigger);
         let price = quote?.last;
         // What is too small to sell is no loss to be stopped: it would be, cycle after cycle.
         let worth = price.checked_mul(instrument.quantity_down(held.quantity))?;
         (price <= trigger && worth >= instrument.min_notional).then_some(ExitCause::StopLoss { price, trigger })
+    }
+
+    /// Asks for the market, for more than the stop loss.
+    fn want_quote(&mut self) {
+        self.decision.wants_quote = true;
+        self.decision.trigger = None;
     }
 
     /// The market sell of everything, once nothing else is live.
@@ -241,7 +289,7 @@ impl Decider<'_> {
             self.close_cycle(cycle);
             return;
         }
-        self.decision.wants_quote = true;
+        self.want_quote();
         if self.is_due(self.retry_due(cycle, Slot::Exit)) {
             let levels: Vec<u8> = cycle.lots.keys().copied().collect();
             let offer = Offer { levels, cost: held.cost_of_part(quantity, instrument) };

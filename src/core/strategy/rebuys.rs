@@ -1,10 +1,10 @@
 //! Which rebuys should rest below: the nearest `active_rebuys` of the levels that are not filled.
 
 use super::super::instrument::Instrument;
-use super::super::ladder::{self, Rebuy};
+use super::super::ladder::Rebuy;
 use super::super::ledger::{Cycle, End, Order};
 use super::super::money::Decimal;
-use super::super::order::{OrderSpec, Side, Slot};
+use super::super::order::{OrderKey, OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
 use super::super::record::Reason;
 use super::super::time::Timestamp;
@@ -17,7 +17,7 @@ impl Decider<'_> {
             return;
         };
         let parameters = self.situation.parameters;
-        let ladder = match ladder::rebuys(base_price, parameters, instrument) {
+        let ladder = match self.memo.rebuys(base_price, parameters, instrument) {
             Ok(ladder) => ladder,
             Err(error) => {
                 self.decision.ladder_error = Some(error);
@@ -34,11 +34,14 @@ impl Decider<'_> {
                 self.cancel(key, order);
             }
         }
+        let missing: Vec<&Rebuy> =
+            wanted.into_iter().filter(|rebuy| cycle.live(Slot::Buy(rebuy.level)).is_none()).collect();
+        if missing.is_empty() {
+            return;
+        }
         let mut committed = cycle.committed();
-        for rebuy in wanted {
-            if cycle.live(Slot::Buy(rebuy.level)).is_none() {
-                self.rebuy(cycle, rebuy, base_price, instrument, &mut committed);
-            }
+        for rebuy in missing {
+            self.rebuy(cycle, rebuy, base_price, instrument, &mut committed);
         }
     }
 
@@ -46,11 +49,14 @@ impl Decider<'_> {
     fn wanted<'l>(&self, cycle: &Cycle, ladder: &'l [Rebuy], instrument: &Instrument) -> Vec<&'l Rebuy> {
         let filling =
             |level| cycle.live(Slot::Buy(level)).is_some_and(|(_, order)| order.executed_quantity > Decimal::ZERO);
-        let (first, then): (Vec<&Rebuy>, Vec<&Rebuy>) = ladder
-            .iter()
-            .filter(|rebuy| filling(rebuy.level) || !self.is_filled(cycle, rebuy.level, instrument))
-            .partition(|rebuy| filling(rebuy.level));
-        first.into_iter().chain(then).take(usize::from(self.situation.parameters.active_rebuys)).collect()
+        let first = ladder.iter().filter(|rebuy| filling(rebuy.level));
+        let free = |rebuy: &&Rebuy| !filling(rebuy.level) && !self.is_filled(cycle, rebuy.level, instrument);
+        // Few live orders are looked for among many levels, and levels beyond the last that may rest not at all.
+        let partly = |(key, order): (OrderKey, &Order)| {
+            matches!(key.slot, Slot::Buy(1..)) && order.executed_quantity > Decimal::ZERO
+        };
+        let first = first.take(if cycle.live_orders().any(partly) { ladder.len() } else { 0 });
+        first.chain(ladder.iter().filter(free)).take(usize::from(self.situation.parameters.active_rebuys)).collect()
     }
 
     /// Whether a level has been bought. In `per_level` mode it is free again once its lot is sold.
@@ -78,7 +84,9 @@ impl Decider<'_> {
         let slot = Slot::Buy(rebuy.level);
         let refusal = cycle.latest(slot).and_then(|(_, order)| order.end());
         let market_matters = matches!(refusal, Some(End::Refused(_)));
-        self.decision.wants_quote |= market_matters;
+        if market_matters {
+            self.want_quote();
+        }
         if !self.is_due(self.rebuy_due(cycle).max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
             return;
         }

@@ -104,7 +104,9 @@ impl Decider<'_> {
         let parameters = self.situation.parameters;
         let refusal = cycle.latest(group.slot).and_then(|(_, order)| order.end());
         let market_matters = matches!(refusal, Some(End::Refused(_)));
-        self.decision.wants_quote |= market_matters;
+        if market_matters {
+            self.want_quote();
+        }
         if !self.is_due(due.max(self.retry_due(cycle, group.slot))) {
             return;
         }

@@ -130,7 +130,7 @@ impl Exchange {
         if endpoint.access == Access::Trade && (permissions.read_only || !permissions.spot_trade) {
             return Err(Refusal::new(refusal::PERMISSION, "Permission denied, please check your API key permissions."));
         }
-        let used = self.count_request(account, endpoint, now);
+        let used = self.count_request(account, endpoint.path, (endpoint.per_second)(&self.rules.rate_limits), now);
         let exceeded = used.is_none();
         *quota = Some(self.quota(endpoint, used, now));
         if exceeded {
@@ -167,10 +167,15 @@ impl Exchange {
     }
 
     /// Counts a request; gives how many this second has seen, or none when that is too many.
-    fn count_request(&mut self, account: usize, endpoint: &Endpoint, now: Timestamp) -> Option<u32> {
-        let limit = (endpoint.per_second)(&self.rules.rate_limits);
+    pub(super) fn count_request(
+        &mut self,
+        account: usize,
+        path: &'static str,
+        limit: u32,
+        now: Timestamp,
+    ) -> Option<u32> {
         let second = now.0.div_euclid(1000);
-        let (counted, used) = self.accounts[account].requests.entry(endpoint.path).or_insert((second, 0));
+        let (counted, used) = self.accounts[account].requests.entry(path).or_insert((second, 0));
         if *counted != second {
             (*counted, *used) = (second, 0);
         }
@@ -185,9 +190,14 @@ impl Exchange {
         let limit = (endpoint.per_second)(&self.rules.rate_limits);
         match used {
             Some(used) => Quota { limit, left: limit.saturating_sub(used), reset: now },
-            None => Quota { limit, left: 0, reset: Timestamp((now.0.div_euclid(1000) + 1) * 1000) },
+            None => Quota { limit, left: 0, reset: next_second(now) },
         }
     }
+}
+
+/// When requests are counted anew.
+pub(super) fn next_second(now: Timestamp) -> Timestamp {
+    Timestamp((now.0.div_euclid(1000) + 1) * 1000)
 }
 
 /// Whether `sign` is the HMAC-SHA256 of the text, in hex.

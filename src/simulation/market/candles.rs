@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Sub;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,21 +23,27 @@ use flate2::read::MultiGzDecoder;
 
 pub use super::columns::Candle;
 use super::columns::{Complaint, Layout, is_header};
+use super::plain::{self, Row, Tick};
+use super::recording::in_ticks;
 use super::{Market, MarketError, PricePoint};
-use crate::core::Timestamp;
+use crate::core::{Decimal, Timestamp};
 
 /// Bytes of one line; no candle is longer.
 const LONGEST_LINE: u64 = 4096;
 /// Between the four points of a candle.
-const QUARTER: Duration = Duration::from_secs(15);
+pub(super) const QUARTER: Duration = Duration::from_secs(15);
 
 /// A candle file being read.
 pub struct Candles {
     file: String,
     lines: Box<dyn BufRead + Send>,
+    /// The line being read.
+    bytes: Vec<u8>,
     line: u64,
     layout: Option<Layout>,
     last: Option<Timestamp>,
+    /// The first candle, until it is asked for.
+    first: Option<Candle>,
     points: VecDeque<PricePoint>,
 }
 
@@ -64,10 +71,19 @@ impl Candles {
     /// # Errors
     /// As [`Candles::open`].
     pub fn read(file: String, lines: Box<dyn BufRead + Send>) -> Result<Self, MarketError> {
-        let mut candles = Self { file, lines, line: 0, layout: None, last: None, points: VecDeque::new() };
-        match candles.next_candle()? {
-            Some(candle) => candles.points.extend(points(&candle)),
-            None => return Err(candles.whole("holds no candle".to_owned())),
+        let mut candles = Self {
+            file,
+            lines,
+            bytes: Vec::new(),
+            line: 0,
+            layout: None,
+            last: None,
+            first: None,
+            points: VecDeque::new(),
+        };
+        candles.first = candles.next_candle()?;
+        if candles.first.is_none() {
+            return Err(candles.whole("holds no candle".to_owned()));
         }
         Ok(candles)
     }
@@ -77,31 +93,73 @@ impl Candles {
     /// # Errors
     /// [`MarketError`].
     pub fn next_candle(&mut self) -> Result<Option<Candle>, MarketError> {
-        while let Some(line) = self.next_line()? {
-            let line = line.trim();
-            if line.is_empty() {
-                continue;
-            }
-            let layout = match self.layout.take() {
-                Some(layout) => layout,
-                None if is_header(line) => {
-                    self.layout = Some(Layout::of_header(line).map_err(|complaint| self.here(complaint))?);
-                    continue;
-                }
-                None => Layout::default_order(),
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.next_row(|layout, line| layout.read(line).map(|candle| (candle.start, candle))),
+        }
+    }
+
+    /// The next candle as [`Candles::next_candle`] gives it, in whole ticks and quicker: its first moment, and its prices
+    /// in the order in which they are played.
+    pub(super) fn next_in_ticks(&mut self, tick_size: Decimal) -> Result<Option<Row>, MarketError> {
+        let carefully = |candle: &Candle| {
+            let too_large = || (Some("high"), format!("more than {} ticks of {tick_size} cannot be held", u32::MAX));
+            in_ticks(candle, tick_size).map(|prices| (candle.start, prices)).ok_or_else(too_large)
+        };
+        if let Some(first) = self.first.take() {
+            return carefully(&first).map(Some).map_err(|complaint| self.here(complaint));
+        }
+        let tick = Tick::new(tick_size);
+        self.next_row(|layout, line| {
+            let row = match tick.and_then(|tick| plain::read(layout, line, tick)) {
+                Some(row) => row,
+                None => carefully(&layout.read(line)?)?,
             };
-            let candle = layout.read(line).map_err(|complaint| self.here(complaint))?;
-            self.layout = Some(layout);
-            self.check_order(&candle)?;
-            return Ok(Some(candle));
+            Ok((row.0, row))
+        })
+    }
+
+    /// Reads the next line that holds a candle, which begins at the moment that `read` gives first.
+    fn next_row<R>(
+        &mut self,
+        read: impl Fn(&Layout, &str) -> Result<(Timestamp, R), Complaint>,
+    ) -> Result<Option<R>, MarketError> {
+        while self.next_line()? {
+            let bytes = std::mem::take(&mut self.bytes);
+            let row = self.row(&bytes, &read);
+            self.bytes = bytes;
+            if let Some((start, row)) = row.map_err(|complaint| self.here(complaint))? {
+                self.check_order(start)?;
+                return Ok(Some(row));
+            }
         }
         Ok(None)
     }
 
-    fn check_order(&mut self, candle: &Candle) -> Result<(), MarketError> {
-        let last = self.last.replace(candle.start);
+    /// What a line holds; `None` for a header and an empty one.
+    fn row<R>(
+        &mut self,
+        bytes: &[u8],
+        read: impl Fn(&Layout, &str) -> Result<(Timestamp, R), Complaint>,
+    ) -> Result<Option<(Timestamp, R)>, Complaint> {
+        let text = std::str::from_utf8(bytes).map_err(|_| (None, "the line is not text (UTF-8)".to_owned()))?;
+        let line = text.strip_prefix('\u{feff}').filter(|_| self.line == 1).unwrap_or(text).trim();
+        if line.is_empty() {
+            return Ok(None);
+        }
+        if self.layout.is_none() {
+            let header = is_header(line);
+            self.layout = Some(if header { Layout::of_header(line)? } else { Layout::default_order() });
+            if header {
+                return Ok(None);
+            }
+        }
+        self.layout.as_ref().map(|layout| read(layout, line)).transpose()
+    }
+
+    fn check_order(&mut self, start: Timestamp) -> Result<(), MarketError> {
+        let last = self.last.replace(start);
         let Some(last) = last else { return Ok(()) };
-        let start = candle.start;
         let reason = if start == last {
             format!("the minute {start} is there twice")
         } else if start < last {
@@ -114,25 +172,22 @@ impl Candles {
         Err(self.here((Some("timestamp"), reason)))
     }
 
-    fn next_line(&mut self) -> Result<Option<String>, MarketError> {
-        let mut bytes = Vec::new();
-        let read = (&mut self.lines).take(LONGEST_LINE).read_until(b'\n', &mut bytes);
+    /// Reads the next line into the buffer. Returns whether there is one.
+    fn next_line(&mut self) -> Result<bool, MarketError> {
+        self.bytes.clear();
+        let read = (&mut self.lines).take(LONGEST_LINE).read_until(b'\n', &mut self.bytes);
         self.line += 1;
         match read {
-            Ok(0) => return Ok(None),
-            Ok(_) if bytes.len() as u64 == LONGEST_LINE && bytes.last() != Some(&b'\n') => {
-                return Err(self.here((None, "the line is too long for a candle".to_owned())));
+            Ok(0) => Ok(false),
+            Ok(_) if self.bytes.len() as u64 == LONGEST_LINE && self.bytes.last() != Some(&b'\n') => {
+                Err(self.here((None, "the line is too long for a candle".to_owned())))
             }
-            Ok(_) => {}
+            Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(self.here((None, "the gzip file is cut off here".to_owned())));
+                Err(self.here((None, "the gzip file is cut off here".to_owned())))
             }
-            Err(error) => return Err(self.here((None, format!("cannot be read: {error}")))),
+            Err(error) => Err(self.here((None, format!("cannot be read: {error}")))),
         }
-        let text =
-            String::from_utf8(bytes).map_err(|_| self.here((None, "the line is not text (UTF-8)".to_owned())))?;
-        let text = if self.line == 1 { text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text) } else { text };
-        Ok(Some(text))
     }
 
     fn here(&self, (column, reason): Complaint) -> MarketError {
@@ -157,15 +212,19 @@ impl Market for Candles {
 
 /// The four points of a candle; see the module's documentation.
 pub fn points(candle: &Candle) -> [PricePoint; 4] {
-    let high_first = candle.high - candle.open < candle.open - candle.low;
-    let (second, third) = if high_first { (candle.high, candle.low) } else { (candle.low, candle.high) };
-    let at = |quarters: u32| candle.start.after(QUARTER * quarters);
-    [
-        PricePoint::new(at(0), candle.open),
-        PricePoint::new(at(1), second),
-        PricePoint::new(at(2), third),
-        PricePoint::new(at(3), candle.close),
-    ]
+    let prices = in_order(candle.open, candle.high, candle.low, candle.close);
+    [0, 1, 2, 3].map(|quarter| PricePoint::new(moment(candle.start, quarter), prices[quarter]))
+}
+
+/// The four prices of a candle in the order in which they are played, in whatever unit they are counted.
+pub(super) fn in_order<P: Copy + PartialOrd + Sub<Output = P>>(open: P, high: P, low: P, close: P) -> [P; 4] {
+    let high_first = high - open < open - low;
+    if high_first { [open, high, low, close] } else { [open, low, high, close] }
+}
+
+/// When one of the four prices is played.
+pub(super) fn moment(start: Timestamp, quarter: usize) -> Timestamp {
+    start.after(QUARTER * u32::try_from(quarter).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -47,6 +47,11 @@ impl Layout {
         Self([Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)])
     }
 
+    /// Which column is at a place.
+    pub(super) fn column_at(&self, place: usize) -> Option<usize> {
+        self.0.iter().position(|own| *own == Some(place))
+    }
+
     /// The order that a header names; unknown columns are passed over.
     pub(super) fn of_header(line: &str) -> Result<Self, Complaint> {
         let mut layout = [None; 6];

@@ -3,14 +3,18 @@
 //! A source knows nothing of the exchange; it is read by whoever moves the market ([`super::driver`],
 //! [`super::lockstep`]).
 
+mod cache;
 pub mod candles;
 mod columns;
+mod plain;
 pub mod random_walk;
+pub mod recording;
 
 use std::fmt;
 
 pub use candles::Candles;
 pub use random_walk::RandomWalk;
+pub use recording::{Path, Recording, Tape};
 
 use crate::core::{Decimal, Timestamp};
 
@@ -45,6 +49,13 @@ pub struct MarketError {
     pub reason: String,
 }
 
+impl MarketError {
+    /// A market without a first price.
+    pub(super) fn no_price() -> Self {
+        Self { file: "the market".to_owned(), line: None, column: None, reason: "has no price at all".to_owned() }
+    }
+}
+
 impl fmt::Display for MarketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
@@ -60,6 +71,22 @@ impl fmt::Display for MarketError {
 
 impl std::error::Error for MarketError {}
 
+/// The prices that matter to nobody: at and between these nothing is filled and nothing is waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quiet {
+    /// The lowest such price; `None` if there is no lowest.
+    pub from: Option<Decimal>,
+    /// The highest such price; `None` if there is no highest.
+    pub to: Option<Decimal>,
+}
+
+impl Quiet {
+    /// Whether a price matters to nobody.
+    pub fn contains(&self, price: Decimal) -> bool {
+        self.from.is_none_or(|from| price >= from) && self.to.is_none_or(|to| price <= to)
+    }
+}
+
 /// A source of price points.
 pub trait Market {
     /// The next point; `None` when the market has ended.
@@ -67,11 +94,21 @@ pub trait Market {
     /// # Errors
     /// [`MarketError`]; the market has then ended.
     fn next(&mut self) -> Result<Option<PricePoint>, MarketError>;
+
+    /// Passes over points that are quiet and not later than `until`, and gives the last of them. A market that cannot
+    /// do so faster than one by one passes over none.
+    fn skip(&mut self, _until: Timestamp, _quiet: &Quiet) -> Option<PricePoint> {
+        None
+    }
 }
 
 impl<M: Market + ?Sized> Market for Box<M> {
     fn next(&mut self) -> Result<Option<PricePoint>, MarketError> {
         (**self).next()
+    }
+
+    fn skip(&mut self, until: Timestamp, quiet: &Quiet) -> Option<PricePoint> {
+        (**self).skip(until, quiet)
     }
 }
 

@@ -1,0 +1,184 @@
+//! `recompra backtest`: what the bot would have done over recorded candles.
+//!
+//! In: candles, the strategy's parameters, assumptions about fills and fees. Out: a summary, and every fill as CSV if
+//! asked for. The bot, its ledger and the fill rules are those of `run` and `paper`.
+
+use std::fmt::Write as _;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::market;
+use super::trade::{exit_of, load};
+use crate::backtest::course::{Course, Trade};
+use crate::backtest::summary::Summary;
+use crate::backtest::{self, Obstacle};
+use crate::command_line::{self, CandlePath};
+use crate::config;
+use crate::core::money::{self, Decimal, text};
+use crate::core::order::Side;
+use crate::exit::{Exit, Failure};
+use crate::narrator::{moment, signed};
+use crate::simulation::market::{self as prices, Recording};
+use crate::simulation::{Exchange, Settings};
+
+/// `recompra backtest`.
+///
+/// # Errors
+/// [`Failure`] when the configuration or the candles are wrong, or the fills cannot be written.
+pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
+    let config = match &options.config {
+        Some(path) => load(path)?,
+        None => config::parse(config::EXAMPLE, Path::new("the built-in example"))
+            .map_err(|error| Failure::new(Exit::Bug, error))?,
+    };
+    let parameters = &config.parameters;
+    let mut listing = market::listing(&parameters.symbol);
+    listing.slippage = money::fraction(options.slippage);
+    let (base, quote) = (listing.instrument.base_coin.clone(), listing.instrument.quote_coin.clone());
+    let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::Configuration, error);
+    let recording = match options.no_cache {
+        true => Recording::read(&options.market, listing.instrument.tick_size),
+        false => Recording::open(&options.market, listing.instrument.tick_size),
+    };
+    let recording = recording.map_err(|error| wrong(&error))?;
+    let (maker_fee, taker_fee) = (options.fee_maker, options.fee_taker);
+    let exchange = Exchange::new(Settings { maker_fee, taker_fee, ..market::settings(parameters, listing) });
+    let path = match options.path {
+        CandlePath::Nearest => prices::Path::Nearest,
+        CandlePath::Pessimistic => prices::Path::HighFirst,
+        CandlePath::Optimistic => prices::Path::LowFirst,
+    };
+    let mut course = if options.trades.is_some() { Course::with_trades() } else { Course::default() };
+    // What the engine tells while it trades would be told a year at once.
+    log::set_max_level(log::max_level().min(log::LevelFilter::Warn));
+    let end = backtest::run(exchange, recording.play(path), &config.bot, parameters, &mut course);
+    let end = end.map_err(|obstacle| match obstacle {
+        Obstacle::Market(error) => wrong(&error),
+        Obstacle::Engine(failure) => exit_of(failure),
+    })?;
+    if let (Some(file), Some(trades)) = (&options.trades, &course.trades) {
+        write_trades(file, trades)
+            .map_err(|error| Failure::new(Exit::State, format!("{}: cannot be written: {error}", file.display())))?;
+    }
+    let summary = Summary::new(&end, &course, &recording, path, taker_fee);
+    match options.json {
+        true => println!("{}", as_json(&summary, options, recording.len())),
+        false => print!("{}", as_text(&summary, options, &parameters.symbol, &base, &quote, recording.len())),
+    }
+    Ok(())
+}
+
+fn write_trades(file: &Path, trades: &[Trade]) -> std::io::Result<()> {
+    let mut out = BufWriter::new(std::fs::File::create(file)?);
+    writeln!(out, "time,cycle,order,side,price,quantity,value,fee,fee_coin,maker")?;
+    for Trade { key, execution } in trades {
+        writeln!(
+            out,
+            "{},{},{},{},{},{},{},{},{},{}",
+            execution.time,
+            key.cycle,
+            key.slot,
+            if execution.side == Side::Buy { "buy" } else { "sell" },
+            text(execution.price),
+            text(execution.quantity),
+            text(execution.value),
+            text(execution.fee),
+            execution.fee_coin,
+            execution.maker,
+        )?;
+    }
+    out.flush()
+}
+
+fn path_name(path: CandlePath) -> &'static str {
+    match path {
+        CandlePath::Nearest => "nearest",
+        CandlePath::Pessimistic => "pessimistic",
+        CandlePath::Optimistic => "optimistic",
+    }
+}
+
+fn as_json(summary: &Summary, options: &command_line::Backtest, candles: usize) -> Value {
+    let percent = |amount| text(summary.percent(amount).round_dp(4));
+    let fees: serde_json::Map<String, Value> =
+        summary.fees.iter().map(|(coin, fee)| (coin.clone(), text(*fee).into())).collect();
+    json!({
+        "type": "backtest",
+        "market": options.market.display().to_string(),
+        "path": path_name(options.path),
+        "candles": candles,
+        "from": summary.from.to_string(),
+        "to": summary.to.to_string(),
+        "cycles": summary.cycles,
+        "executions": summary.executions,
+        "profit": text(summary.profit),
+        "return_percent": percent(summary.profit),
+        "held": { "quantity": text(summary.held), "cost": text(summary.held_cost) },
+        "equity": text(summary.equity),
+        "equity_percent": percent(summary.equity),
+        "most_bound": text(summary.most_bound),
+        "drawdown": text(summary.drawdown),
+        "drawdown_percent": percent(summary.drawdown),
+        "under_water_seconds": summary.under_water.as_secs(),
+        "longest_cycle_seconds": summary.longest_cycle.as_secs(),
+        "fees": fees,
+        "first_price": text(summary.first_price),
+        "last_price": text(summary.last_price),
+        "buy_and_hold": text(summary.buy_and_hold.round_dp(8)),
+        "buy_and_hold_percent": percent(summary.buy_and_hold),
+    })
+}
+
+fn as_text(
+    summary: &Summary,
+    options: &command_line::Backtest,
+    symbol: &str,
+    base: &str,
+    quote: &str,
+    candles: usize,
+) -> String {
+    let percent = |amount| format!("{} %", signed(summary.percent(amount).round_dp(2)));
+    let amount = |amount: Decimal| format!("{} {quote}", text(amount.round_dp(4)));
+    let gain = |amount: Decimal| format!("{} {quote}", signed(amount.round_dp(4)));
+    let span = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs() / 60 * 60)).to_string();
+    let fees: Vec<String> = summary.fees.iter().map(|(coin, fee)| format!("{} {coin}", text(*fee))).collect();
+    let held = format!("{} {base}, which cost {}", text(summary.held), amount(summary.held_cost));
+    let rows = [
+        ("cycles", format!("{} closed, {} fills", summary.cycles, summary.executions)),
+        (
+            "profit after fees",
+            format!("{}, {} of the most that was bound", gain(summary.profit), percent(summary.profit)),
+        ),
+        ("held at the end", held),
+        ("profit with that", format!("{}, {} at the last price", gain(summary.equity), percent(summary.equity))),
+        ("capital bound at most", amount(summary.most_bound)),
+        ("worst drawdown", format!("{}, {}", gain(-summary.drawdown), percent(-summary.drawdown))),
+        ("longest under water", span(summary.under_water)),
+        ("longest cycle", span(summary.longest_cycle)),
+        ("fees", if fees.is_empty() { "none".to_owned() } else { fees.join(" and ") }),
+        (
+            "buy and hold",
+            format!("{}, {} on the same capital", gain(summary.buy_and_hold), percent(summary.buy_and_hold)),
+        ),
+    ];
+    let mut out = String::new();
+    let (from, to) = (moment(summary.from), moment(summary.to));
+    let _ = writeln!(out, "{symbol}, {candles} candles, {from} to {to}\n");
+    for (name, value) in rows {
+        let _ = writeln!(out, "  {name:<22}{value}");
+    }
+    let assumed = match options.path {
+        CandlePath::Nearest => "whichever of high and low is nearer to a minute's open came first",
+        CandlePath::Pessimistic => "a minute's high came before its low",
+        CandlePath::Optimistic => "a minute's low came before its high",
+    };
+    let _ = writeln!(
+        out,
+        "\nAssumed: {assumed}; a resting order is filled when the price goes through it, at its own price.\nThe bounds: \
+         --path pessimistic (the high first, always) and --path optimistic (the low first)."
+    );
+    out
+}

@@ -1,0 +1,209 @@
+//! A faster copy of a candle file, beside it: whole ticks, 24 bytes a candle, nothing to parse.
+//!
+//! In: the candle file and the tick. Out: the recording, if the copy is whole and was made from this very file, else
+//! none: it is then made again. The copy carries the size, the time of the last change and a checksum of the beginning
+//! and the end of the file that it was made from, and a checksum of itself. Nothing that is wrong with it matters more
+//! than its slowness, so no error is told.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crc32fast::Hasher;
+
+use super::recording::Recording;
+use crate::core::{Decimal, Timestamp};
+
+/// Changes with the format, so that an older copy is not read.
+const MAGIC: [u8; 16] = *b"recompra candle1";
+/// Bytes of one candle.
+const CANDLE: usize = 24;
+/// So much of the beginning and of the end of a file is looked at.
+const SAMPLE: u64 = 64 * 1024;
+/// Candles that are read or written at once.
+const BATCH: usize = 2048;
+
+/// What a copy says first: magic, size and time of change of the source, checksum of its ends, tick, candles.
+const HEADER: usize = 16 + 8 + 16 + 4 + 16 + 8;
+
+/// Where the copy of a file is.
+pub(super) fn path_of(source: &Path) -> PathBuf {
+    let mut name = source.file_name().unwrap_or_default().to_owned();
+    name.push(".recompra-cache");
+    source.with_file_name(name)
+}
+
+/// The recording of a file's copy, if it is one.
+pub(super) fn load(source: &Path, tick_size: Decimal) -> Option<Recording> {
+    let mut file = File::open(path_of(source)).ok()?;
+    let length = file.metadata().ok()?.len();
+    let mut header = [0; HEADER];
+    file.read_exact(&mut header).ok()?;
+    let count = u64::from_le_bytes(header[HEADER - 8..].try_into().ok()?);
+    let whole = (HEADER as u64).checked_add(count.checked_mul(CANDLE as u64)?)?.checked_add(4)?;
+    if length != whole || header != self::header(source, tick_size, count).ok()? {
+        return None;
+    }
+    let mut left = usize::try_from(count).ok()?;
+    let mut recording = Recording::with_capacity(tick_size, left);
+    let mut checksum = Hasher::new();
+    checksum.update(&header);
+    let mut bytes = vec![0; BATCH * CANDLE];
+    while left > 0 {
+        let batch = bytes.get_mut(..left.min(BATCH) * CANDLE)?;
+        file.read_exact(batch).ok()?;
+        checksum.update(batch);
+        for candle in batch.chunks_exact(CANDLE) {
+            let (start, prices) = candle.split_first_chunk::<8>()?;
+            let mut ticks = [0; 4];
+            for (ticks, bytes) in ticks.iter_mut().zip(prices.chunks_exact(4)) {
+                *ticks = u32::from_le_bytes(bytes.try_into().ok()?);
+            }
+            recording.push_ticks(Timestamp(i64::from_le_bytes(*start)), ticks);
+        }
+        left -= batch.len() / CANDLE;
+    }
+    let mut expected = [0; 4];
+    file.read_exact(&mut expected).ok()?;
+    (checksum.finalize() == u32::from_le_bytes(expected)).then_some(recording)
+}
+
+/// Leaves a copy of a recording beside its file; whoever cannot write there does without.
+pub(super) fn store(source: &Path, recording: &Recording) {
+    let path = path_of(source);
+    let mut unfinished = path.clone();
+    unfinished.as_mut_os_string().push(format!(".{}", std::process::id()));
+    let done = write(source, recording, &unfinished).and_then(|()| fs::rename(&unfinished, &path));
+    if let Err(error) = done {
+        let _ = fs::remove_file(&unfinished);
+        log::debug!("{}: not kept: {error}", path.display());
+    }
+}
+
+fn write(source: &Path, recording: &Recording, path: &Path) -> io::Result<()> {
+    let header = header(source, recording.tick_size(), recording.len() as u64)?;
+    let mut checksum = Hasher::new();
+    let mut file = BufWriter::with_capacity(BATCH * CANDLE, File::create(path)?);
+    let mut put = |bytes: &[u8]| {
+        checksum.update(bytes);
+        file.write_all(bytes)
+    };
+    put(&header)?;
+    for (start, prices) in recording.starts().iter().zip(recording.prices()) {
+        let mut candle = [0; CANDLE];
+        candle[..8].copy_from_slice(&start.0.to_le_bytes());
+        for (bytes, ticks) in candle[8..].chunks_exact_mut(4).zip(prices) {
+            bytes.copy_from_slice(&ticks.to_le_bytes());
+        }
+        put(&candle)?;
+    }
+    file.write_all(&checksum.finalize().to_le_bytes())?;
+    file.flush()
+}
+
+/// What the copy of a file as it is now begins with.
+fn header(source: &Path, tick_size: Decimal, count: u64) -> io::Result<[u8; HEADER]> {
+    let mut file = File::open(source)?;
+    let about = file.metadata()?;
+    let changed = about.modified()?.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let mut sample = Vec::new();
+    (&mut file).take(SAMPLE).read_to_end(&mut sample)?;
+    file.seek(SeekFrom::Start(about.len().saturating_sub(SAMPLE)))?;
+    file.take(SAMPLE).read_to_end(&mut sample)?;
+    let mut header = [0; HEADER];
+    let fields: [&[u8]; 6] = [
+        &MAGIC,
+        &about.len().to_le_bytes(),
+        &changed.to_le_bytes(),
+        &crc32fast::hash(&sample).to_le_bytes(),
+        &tick_size.normalize().serialize(),
+        &count.to_le_bytes(),
+    ];
+    let mut rest = header.as_mut_slice();
+    for field in fields {
+        let (place, after) = rest.split_at_mut(field.len());
+        place.copy_from_slice(field);
+        rest = after;
+    }
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
+
+    /// A folder of its own for a test, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("recompra-cache-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn candles(&self, count: i64) -> PathBuf {
+            let path = self.0.join("c.csv");
+            let line =
+                |i: i64| format!("{},{},{},{},{},1\n", 1_640_995_200 + i * 60, 100 + i, 102 + i, 99 + i, 101 + i);
+            fs::write(&path, (0..count).map(line).collect::<String>()).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_copy_is_what_was_read() {
+        let folder = Folder::new("same");
+        let path = folder.candles(5_000);
+        let read = Recording::open(&path, TICK).unwrap();
+        assert_eq!(read, Recording::read(&path, TICK).unwrap());
+        assert_eq!(load(&path, TICK), Some(read.clone()));
+        assert_eq!(Recording::open(&path, TICK).unwrap(), read);
+    }
+
+    #[test]
+    fn a_copy_of_another_file_or_tick_is_not_taken() {
+        let folder = Folder::new("stale");
+        let path = folder.candles(50);
+        Recording::open(&path, TICK).unwrap();
+        assert_eq!(load(&path, Decimal::new(1, 1)), None);
+        folder.candles(51);
+        assert_eq!(load(&path, TICK), None);
+        assert_eq!(Recording::open(&path, TICK).unwrap().len(), 51);
+        assert_eq!(load(&path, TICK).map(|recording| recording.len()), Some(51));
+    }
+
+    #[test]
+    fn a_damaged_copy_is_made_again() {
+        let folder = Folder::new("damaged");
+        let path = folder.candles(3_000);
+        let read = Recording::open(&path, TICK).unwrap();
+        let whole = fs::read(path_of(&path)).unwrap();
+        for place in [0, 20, HEADER + 3, whole.len() / 2, whole.len() - 1] {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1;
+            fs::write(path_of(&path), &damaged).unwrap();
+            assert_eq!(load(&path, TICK), None, "byte {place}");
+            fs::write(path_of(&path), &whole[..place]).unwrap();
+            assert_eq!(load(&path, TICK), None, "cut at {place}");
+            assert_eq!(Recording::open(&path, TICK).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_nothing_is_kept_and_nothing_is_wrong() {
+        let folder = Folder::new("blocked");
+        let path = folder.candles(10);
+        fs::create_dir(path_of(&path)).unwrap();
+        assert_eq!(Recording::open(&path, TICK).unwrap().len(), 10);
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 2, "no unfinished copy is left");
+    }
+}
