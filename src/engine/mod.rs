@@ -259,6 +259,10 @@ impl<'a> Engine<'a> {
             records.extend(self.ledger.alarms.contains_key(&cause).then_some(Record::AlarmCleared { cause }));
         }
         records.push(Record::Stopped { reason: reason.to_owned() });
+        if !self.set_out {
+            // Stopped before the exchange corrected the clock: a record would carry a date that may lie years ahead.
+            return Ok(outcome);
+        }
         self.record(records)?;
         self.sync();
         Ok(outcome)

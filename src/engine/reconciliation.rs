@@ -43,7 +43,10 @@ impl Engine<'_> {
         self.adopt_executed(&executions)?;
         self.doubt_what_is_not_open(&open);
         self.count_strays(&seen_before)?;
-        self.executions_from = began;
+        if self.strays.is_empty() {
+            // What does not fit yet must be seen again, however old it is, when there is room for it.
+            self.executions_from = began;
+        }
         if !self.reconciled {
             info!("reconciled with the exchange");
             self.reconciled = true;

@@ -190,8 +190,9 @@ impl Engine<'_> {
         let Some(order) = self.ledger.order(key) else { return Ok(()) };
         let unknown = order.is_unknown() && !doubt.proved;
         let patience = if unknown { ARRIVAL_PATIENCE } else { HIDDEN_PATIENCE };
-        // Counted from when the order was sent; what surely existed is given its time from the doubt on.
-        let from = if unknown { order.planned } else { doubt.since };
+        // Counted from the doubt on: the request may have been signed and sent long after it was planned, when the machine
+        // was suspended in between.
+        let from = doubt.since;
         if doubt.absent < ABSENT_ANSWERS || now.since(from) < patience {
             return Ok(());
         }
