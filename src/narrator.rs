@@ -101,7 +101,9 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
         Record::OrderRefused { key, message, .. } => Some(format!("  {}  refused: {message}", label(*key))),
         Record::OrderClosed { key, status, executed_quantity, message, .. } => match status {
             OrderStatus::Cancelled | OrderStatus::Rejected if executed_quantity.is_zero() => {
-                let reason = if message.is_empty() { String::new() } else { format!(" ({message})") };
+                // Bybit's word for a cancel that the bot itself asked for says nothing to people.
+                let own = ledger.order(*key).is_some_and(|order| order.cancel_asked.is_some());
+                let reason = if own || message.is_empty() { String::new() } else { format!(" ({message})") };
                 Some(format!("  {}  cancelled{reason}", label(*key)))
             }
             _ => None,
@@ -121,10 +123,10 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
             ExitCause::Found => "  closing at market, as was decided before the journal was lost".to_owned(),
         }),
         Record::CycleClosed { cycle, profit } => Some(format!(
-            "cycle {cycle} closed: {} {quote}; {} cycles, {} {quote} in all",
+            "cycle {cycle} closed: {} {quote}; {} {quote} in {}",
             signed(*profit),
-            ledger.totals.cycles,
-            signed(ledger.totals.profit)
+            signed(ledger.totals.profit),
+            cycles(ledger.totals.cycles)
         )),
         Record::CoinsMissing { quantity } => Some(format!(
             "MISSING: {} that were held have left the account; they are written off, and their cost is a loss",
@@ -141,6 +143,11 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
         | Record::Reconciled
         | Record::Snapshot { .. } => None,
     }
+}
+
+/// `1 cycle`, `2 cycles`.
+pub fn cycles(count: u64) -> String {
+    format!("{count} cycle{}", if count == 1 { "" } else { "s" })
 }
 
 /// `+0.5` or `-0.5`.

@@ -14,11 +14,13 @@ use crate::bybit::{KeyInfo, TlsRoots};
 use crate::config::credentials::Found;
 use crate::config::{Config, ConfigError, Environment};
 use crate::core::instrument::Instrument;
+use crate::core::ledger::Ledger;
 use crate::core::money::text;
 use crate::core::parameters::Parameters;
 use crate::core::{Decimal, Timestamp, ladder};
 use crate::engine::ports::{Balance, Fault};
 use crate::exit::{Exit, Failure};
+use crate::state_directory::StateDirectory;
 
 use super::failure_of;
 
@@ -163,8 +165,8 @@ pub fn clock(measured: Result<(i64, Duration), &Fault>) -> Vec<Finding> {
         Ok(measured) => measured,
         Err(fault) => return vec![unanswered("clock", fault, "check the network; try again later")],
     };
-    let side = if ahead_ms < 0 { "behind" } else { "ahead" };
-    let skew = format!("{} ms {side} of the exchange", ahead_ms.unsigned_abs());
+    let side = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    let skew = format!("{} ms {side} the exchange", ahead_ms.unsigned_abs());
     let clock = if u128::from(ahead_ms.unsigned_abs()) > MOST_AHEAD.as_millis() {
         let advice = "the bot corrects for it; let the system keep time (timedatectl set-ntp true)";
         Finding::warning("clock", skew, advice)
@@ -261,14 +263,39 @@ pub fn state_directory(directory: &Path, writable: Result<(), &str>, lock: Lock)
     findings
 }
 
+/// What the journal says, and whether a file forbids trading.
+pub fn journal(directory: &StateDirectory, read: Result<&Ledger, &Failure>) -> Vec<Finding> {
+    let mut findings = vec![match read {
+        Ok(ledger) if ledger.last_cycle == 0 => Finding::good("journal", "nothing traded yet"),
+        Ok(ledger) => {
+            let open =
+                ledger.cycle.as_ref().map_or("none is open".to_owned(), |cycle| format!("{} is open", cycle.number));
+            Finding::good("journal", format!("{} cycles closed, {open}", ledger.totals.cycles))
+        }
+        Err(failure) => Finding::problem("journal", failure.code, failure.message.clone(), "see the README: files"),
+    }];
+    findings.extend(read.ok().and_then(|ledger| ledger.alarm()).map(|alarm| {
+        Finding::warning("journal", format!("alarm, no new buys: {alarm}"), "resolve it, then start the bot")
+    }));
+    if directory.stop_wish().is_some() {
+        let file = directory.stop_file();
+        findings.push(Finding::warning(
+            "state directory",
+            "the file STOP forbids trading: run ends at once",
+            format!("rm {} to trade again", file.display()),
+        ));
+    }
+    findings
+}
+
 /// Makes the directory if need be and writes a file into it, which is removed again.
 ///
 /// # Errors
 /// What the system says, for people.
-pub fn probe_writable(directory: &Path) -> Result<(), String> {
+pub fn probe_writable(directory: &StateDirectory) -> Result<(), String> {
     let attempt = || {
-        std::fs::create_dir_all(directory)?;
-        let probe = directory.join(format!(".doctor-{}", std::process::id()));
+        directory.create()?;
+        let probe = directory.path().join(format!(".doctor-{}", std::process::id()));
         std::fs::write(&probe, b"written by recompra doctor\n")?;
         std::fs::remove_file(&probe)
     };
@@ -484,10 +511,10 @@ mod tests {
     #[test]
     fn a_directory_is_probed_by_writing_and_left_as_it_was() {
         let directory = std::env::temp_dir().join(format!("recompra-doctor-{}", std::process::id()));
-        assert_eq!(probe_writable(&directory.join("deep")), Ok(()));
+        assert_eq!(probe_writable(&StateDirectory::new(directory.join("deep"))), Ok(()));
         assert_eq!(std::fs::read_dir(directory.join("deep")).unwrap().count(), 0);
         std::fs::write(directory.join("file"), b"").unwrap();
-        assert!(probe_writable(&directory.join("file/below")).is_err());
+        assert!(probe_writable(&StateDirectory::new(directory.join("file/below"))).is_err());
         std::fs::remove_dir_all(&directory).unwrap();
         let unwritable = state_directory(&directory, Err("read-only file system"), Lock::Free);
         assert_eq!(worst(&unwritable), Gravity::Problem(Exit::State));

@@ -101,13 +101,14 @@ fn examine(config: &Config, demo_money: Option<Decimal>, variables: Variables<'_
     let findings = &mut report.findings;
     match directory_of(config, variables) {
         Ok(directory) => {
-            let writable = doctor::probe_writable(directory.path());
+            let writable = doctor::probe_writable(&directory);
             let held = if is_held(&directory) { doctor::Lock::Held } else { doctor::Lock::Free };
             findings.extend(doctor::state_directory(
                 directory.path(),
                 writable.as_ref().copied().map_err(String::as_str),
                 held,
             ));
+            findings.extend(doctor::journal(&directory, inspect(&directory).as_ref()));
         }
         Err(failure) => findings.extend(doctor::failed("state directory", &failure)),
     }

@@ -30,7 +30,7 @@ use crate::engine::ports::{AdjustableClock, Feed, Signal, StopWish};
 use crate::engine::{Assignment, CLOCK_INTERVAL, Engine, RECONCILE_INTERVAL, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::Forgetful;
-use crate::narrator::{Form, Narrator, signed};
+use crate::narrator::{Form, Narrator, cycles, signed};
 use crate::simulation::driver::{Driver, Pace, Source};
 use crate::simulation::lockstep::Lockstep;
 use crate::simulation::server::{Server, ServerOptions};
@@ -86,6 +86,9 @@ fn in_lockstep(
     let feed = lockstep.feed(received);
     on_signals(signals.clone(), StopWish::Leave, Arc::new(AtomicBool::new(false)))?;
     trade(config, options, &lockstep.hub(), &lockstep, feed, signals, backtest::RECONCILE_INTERVAL)?;
+    if lockstep.market_has_ended() && !options.json {
+        println!("the market ended there");
+    }
     lockstep.market_error().map_or(Ok(()), |error| Err(wrong(error)))
 }
 
@@ -184,14 +187,15 @@ fn tell_result(ledger: &Ledger, duration: Duration, as_json: bool) {
         .instrument
         .as_ref()
         .map_or(("", ""), |instrument| (instrument.base_coin.as_str(), instrument.quote_coin.as_str()));
+    let dust = if held.cost.is_zero() { " (dust)" } else { "" };
     let fees: Vec<String> = fees().map(|(coin, fee)| format!("{fee} {coin}")).collect();
     println!(
-        "\n{} cycles in {} of market time: {} {quote} after fees, {} executions, fees {}",
-        totals.cycles,
+        "\n{} in {} of market time: {} {quote} after fees, {} executions, fees {}",
+        cycles(totals.cycles),
         humantime::format_duration(Duration::from_secs(duration.as_secs())),
         signed(totals.profit),
         totals.executions,
         if fees.is_empty() { "none".to_owned() } else { fees.join(" and ") }
     );
-    println!("held now: {} {base}, which cost {} {quote}", text(held.quantity), text(held.cost));
+    println!("held now: {} {base}{dust}, which cost {} {quote}", text(held.quantity), text(held.cost));
 }

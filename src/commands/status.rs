@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::core::ledger::{Cycle, Ledger, Order};
 use crate::core::money::text;
 use crate::core::order::OrderKey;
-use crate::narrator::{moment, signed};
+use crate::narrator::{cycles, moment, signed};
 
 /// What the journal adds up to, ready to be shown.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +42,9 @@ impl Status<'_> {
         let totals = &ledger.totals;
         let _ = writeln!(
             out,
-            "{}: {} cycles closed, {} {quote}, {} executions, last entry {}",
+            "{}: {} closed, {} {quote}, {} executions, last entry {}",
             instrument.symbol,
-            totals.cycles,
+            cycles(totals.cycles),
             signed(totals.profit),
             totals.executions,
             moment(ledger.time)

@@ -97,7 +97,11 @@ pub fn stop(options: &command_line::Stop, variables: Variables<'_>) -> Result<()
         Ok(_lock) => {
             let goal = if options.close { Goal::Close } else { Goal::Cancel };
             let form = if options.json { Form::Silent } else { Form::Text };
-            let ledger = trade(&config, &directory, goal, StopWish::Leave, form, variables)?;
+            let ledger = trade(&config, &directory, goal, StopWish::Leave, form, variables).map_err(|failure| {
+                let stop = directory.stop_file();
+                let rest = format!("orders may still rest; the bot stays stopped by {}: stop again", stop.display());
+                Failure::new(failure.code, format!("{}\n{rest}", failure.message))
+            })?;
             tell_stopped(options, &directory, &ledger);
             Ok(())
         }

@@ -259,3 +259,95 @@ impl Replay<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::order::{OrderSpec, OrderStatus, Side};
+    use super::*;
+
+    fn d(text: &str) -> Decimal {
+        money::parse(text).unwrap()
+    }
+
+    fn bot() -> BotName {
+        BotName::new("t").unwrap()
+    }
+
+    fn instrument() -> Instrument {
+        Instrument {
+            symbol: "BTCUSDT".to_owned(),
+            base_coin: "BTC".to_owned(),
+            quote_coin: "USDT".to_owned(),
+            tick_size: d("0.01"),
+            quantity_step: d("0.000001"),
+            amount_step: d("0.00000001"),
+            min_notional: d("5"),
+            max_limit_quantity: d("100"),
+            max_market_quantity: d("50"),
+            trading: true,
+        }
+    }
+
+    fn base_order(cycle: u64) -> (OrderReport, Execution) {
+        let key = OrderKey { cycle, slot: Slot::Buy(0), attempt: 1 };
+        let report = OrderReport {
+            link_id: key.link_id(&bot()),
+            order_id: format!("o{cycle}"),
+            spec: OrderSpec::MarketBuy { amount: d("50") },
+            status: OrderStatus::Cancelled,
+            executed_quantity: d("0.001"),
+            executed_value: d("50"),
+            maker_only_refused: false,
+            reason: String::new(),
+            created: Timestamp(1_000),
+            updated: Timestamp(1_000),
+        };
+        let execution = Execution {
+            exec_id: format!("e{cycle}"),
+            link_id: report.link_id.clone(),
+            order_id: report.order_id.clone(),
+            side: Side::Buy,
+            price: d("50000"),
+            quantity: d("0.001"),
+            value: d("50"),
+            fee: d("0.000001"),
+            fee_coin: "BTC".to_owned(),
+            maker: false,
+            time: Timestamp(1_000),
+        };
+        (report, execution)
+    }
+
+    fn rebuilt(orders: &[OrderReport], executions: &[Execution]) -> Rebuilt {
+        rebuild(&bot(), TakeProfitMode::Average, &instrument(), orders, executions)
+    }
+
+    #[test]
+    fn where_nothing_of_this_bot_is_told_there_is_nothing_to_rebuild() {
+        let (mut order, _) = base_order(1);
+        order.link_id = "somebody-else".to_owned();
+        assert_eq!(rebuilt(&[order], &[]), Rebuilt::default());
+    }
+
+    #[test]
+    fn a_base_order_with_its_executions_is_a_cycle_again() {
+        let (order, execution) = base_order(7);
+        let rebuilt = rebuilt(&[order.clone(), order], &[execution.clone(), execution]);
+        assert_eq!(rebuilt.missing, Vec::<String>::new());
+        let mut ledger = Ledger::default();
+        rebuilt.records.iter().for_each(|record| ledger.apply(Timestamp(2_000), record).unwrap());
+        let cycle = ledger.cycle.unwrap();
+        assert_eq!((cycle.number, cycle.opened), (7, Timestamp(1_000)));
+        assert_eq!((cycle.held().quantity, cycle.held().cost), (d("0.000999"), d("50")));
+    }
+
+    #[test]
+    fn executions_that_are_no_longer_told_are_named_and_nothing_is_guessed() {
+        let (order, _) = base_order(7);
+        let rebuilt = rebuilt(&[order], &[]);
+        assert_eq!(rebuilt.missing, ["executions of t-7-0b-1 (0 of 0.001 are told)"]);
+        let mut ledger = Ledger::default();
+        rebuilt.records.iter().for_each(|record| ledger.apply(Timestamp(2_000), record).unwrap());
+        assert_eq!((ledger.last_cycle, ledger.cycle), (7, None));
+    }
+}

@@ -248,7 +248,8 @@ impl<'a> Engine<'a> {
 
     fn end(&mut self, outcome: Outcome) -> Result<Outcome, Failure> {
         let reason = match outcome {
-            Outcome::Finished => "finished",
+            Outcome::Finished if self.assignment.goal == Goal::Trade => "finished",
+            Outcome::Finished => "stopped as asked",
             Outcome::Stopped => "stopped as asked",
         };
         let mut records = Vec::new();

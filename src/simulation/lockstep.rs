@@ -107,6 +107,11 @@ impl Lockstep {
         LockstepFeed { lockstep: self.clone(), signals, given: 0, stream_up: false, end_told: false }
     }
 
+    /// Whether the market has no further price.
+    pub fn market_has_ended(&self) -> bool {
+        self.has_ended()
+    }
+
     /// Why the market ended before its time, if it did.
     pub fn market_error(&self) -> Option<MarketError> {
         lock(&self.shared.player).error.clone()
@@ -158,7 +163,6 @@ impl Player {
         match self.market.next() {
             Ok(next) => self.next = next,
             Err(error) => {
-                log::error!("the market ends here: {error}");
                 self.error = Some(error);
             }
         }
