@@ -213,6 +213,7 @@ fn written(belief: &str, away: Duration) -> String {
         parameters: parameters(),
         goal: Goal::Trade,
         reconcile_interval: recompra::engine::RECONCILE_INTERVAL,
+        clock_interval: recompra::engine::CLOCK_INTERVAL,
     };
     Engine::new(world, assignment, ledger(belief)).run().unwrap();
     let notes = notes.borrow();
