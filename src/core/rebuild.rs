@@ -135,7 +135,9 @@ fn by_cycle<'a>(
 fn gaps(bot: &BotName, cycle: u64, told: &BTreeMap<OrderKey, Told<'_>>) -> Vec<String> {
     let mut gaps = Vec::new();
     let bought = |slot: Slot| matches!(slot, Slot::Buy(0));
-    let base = told.iter().any(|(key, told)| bought(key.slot) && !told.report.executed_quantity.is_zero());
+    // Executed or not: a base order that brought nothing leaves the cycle to sell what raced the last take profit. Orders
+    // with fills are told for longer than those without.
+    let base = told.keys().any(|key| bought(key.slot));
     let more = told.keys().any(|key| !bought(key.slot));
     if more && !base {
         gaps.push(format!("the base order of cycle {cycle}"));
