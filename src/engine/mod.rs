@@ -13,8 +13,8 @@
 //! ```
 //!
 //! What can go wrong: a request may bring no answer (the order stays in doubt until asked for), the stream may be down
-//! (REST is polled instead), the journal may refuse to be written (nothing is sent until it can be, see [`journaling`]),
-//! coins may leave the account ([`coins`]), the journal may be lost ([`rebuilding`]), the key may be refused (the engine
+//! (REST is polled instead), the journal may refuse to be written (nothing is sent until it can be, see `journaling`),
+//! coins may leave the account (`coins`), the journal may be lost (`rebuilding`), the key may be refused (the engine
 //! ends; resting orders stay).
 
 mod carry_out;
