@@ -40,7 +40,10 @@ impl Engine<'_> {
         for report in &open {
             self.on_report(report, Source::Answer)?;
         }
-        self.adopt_executed(&executions)?;
+        if !self.adopt_executed(&executions)? {
+            // What was asked for must be seen again: nothing is reconciled yet.
+            return Ok(());
+        }
         self.doubt_what_is_not_open(&open);
         self.count_strays(&seen_before)?;
         if self.strays.is_empty() {
@@ -61,8 +64,9 @@ impl Engine<'_> {
     }
 
     /// Orders that have executions but are unknown here: the journal lost them. Each is asked for and adopted, oldest
-    /// fill first, and its executions are booked.
-    fn adopt_executed(&mut self, executions: &[Execution]) -> Result<(), Failure> {
+    /// fill first, and its executions are booked. Whether all of them were told; while one is not, it counts as a stray, and
+    /// new buys wait.
+    fn adopt_executed(&mut self, executions: &[Execution]) -> Result<bool, Failure> {
         let unknown = std::mem::take(&mut self.unknown_executions);
         let mut keys: Vec<OrderKey> = Vec::new();
         for execution in executions {
@@ -78,16 +82,17 @@ impl Engine<'_> {
                 Ok(Some(report)) => self.on_report(&report, Source::Answer)?,
                 Ok(None) => self.stray(key),
                 Err(fault) => {
-                    self.weigh(&fault)?;
+                    self.stray(key);
                     self.reconcile_due = self.now();
-                    return Ok(());
+                    self.weigh(&fault)?;
+                    return Ok(false);
                 }
             }
             for execution in executions {
                 self.on_execution(execution)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A live order that is not open on the exchange has ended, or is not shown yet. One that is open although its cancel
