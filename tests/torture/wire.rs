@@ -247,10 +247,11 @@ impl World {
             return;
         }
         self.heard(&String::from_utf8_lossy(&response.body));
-        // An order that is not there, and cannot come any more, was settled by asking.
+        // An order that is not there, and cannot come any more, was settled by asking; so was one that the exchange has
+        // forgotten: it is closed, and nothing can tell more of it.
         let asked = self.unknown.iter().find(|name| request.query.contains(name.as_str())).cloned();
         if let Some(name) = asked.filter(|_| request.path == "/v5/order/history") {
-            let there = OrderKey::of_link_id(&self.bot, &name).is_some_and(|key| self.books.orders.contains_key(&key));
+            let there = self.exchange.orders().any(|order| order.link_id == name);
             let coming = self.late.iter().any(|(_, late)| late.body.contains(&name));
             if !there && !coming || super::invariants::history_is_lost(self) {
                 self.unknown.remove(&name);
