@@ -7,10 +7,12 @@
 //! a fill of a buy by `sell_delay + rebuy_delay` and a fill of a sell by `rebuy_delay`, the nearest levels that are not
 //! filled rest, `cycle_delay` counts from the last sale, the price is looked at every five seconds for the stop loss.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -468,18 +470,6 @@ fn draw(random: &mut SmallRng) -> String {
     text
 }
 
-/// Recorded candles beside the repository, or in the folder that `RECOMPRA_SHARED` names.
-fn january() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let shared = std::env::var_os("RECOMPRA_SHARED").map_or(beside, PathBuf::from);
-    let file = shared.join("data/btc-1m-2022-01.csv.gz");
-    if !file.exists() {
-        println!("SKIPPED: {} is not there; name its folder with RECOMPRA_SHARED", file.display());
-        return None;
-    }
-    Some(file)
-}
-
 /// Every price point of the file: 0 s the open, 15 s the extreme nearer to it (the low if both are), 30 s the other,
 /// 45 s the close.
 fn points(file: &Path) -> Vec<(i64, Decimal)> {
@@ -509,7 +499,7 @@ fn a_hundred_other_random_parameters_do_so_too() {
 }
 
 fn compare(seeds: std::ops::Range<u64>) {
-    let Some(file) = january() else { return };
+    let Some(file) = recorded::january() else { return };
     let points = points(&file);
     let recording = Recording::read(&file, TICK).unwrap();
     assert_eq!(recording.len() * 4, points.len());

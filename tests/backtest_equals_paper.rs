@@ -1,7 +1,9 @@
 //! The same market through paper trading, over real sockets, and through the backtest, in memory: every record is the
 //! same, to the last digit.
 
-use std::path::{Path, PathBuf};
+mod recorded;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,21 +137,9 @@ fn a_random_walk_gives_the_same_records_over_sockets_and_in_memory() {
     }
 }
 
-/// Recorded candles beside the repository, or in the folder that `RECOMPRA_SHARED` names.
-fn january() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let shared = std::env::var_os("RECOMPRA_SHARED").map_or(beside, PathBuf::from);
-    let file = shared.join("data/btc-1m-2022-01.csv.gz");
-    if !file.exists() {
-        println!("SKIPPED: {} is not there; name its folder with RECOMPRA_SHARED", file.display());
-        return None;
-    }
-    Some(file)
-}
-
 #[test]
 fn a_month_of_candles_gives_the_same_records_over_sockets_and_from_a_recording() {
-    let Some(file) = january() else { return };
+    let Some(file) = recorded::january() else { return };
     let mut all = 0;
     for set in SETS {
         // Over sockets a stop loss asks for the price every five seconds of market time.
