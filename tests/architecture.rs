@@ -46,6 +46,11 @@ const PARTS: &[Part] = &[
         because: "a backtest is the engine on the simulated exchange, and no more",
     },
     Part {
+        name: "report",
+        may_import: &["core", "engine::ports", "backtest", "simulation::market"],
+        because: "a report tells what records and prices say, and opens no file",
+    },
+    Part {
         name: "config",
         may_import: &["core", "bybit::address", "bybit::environment"],
         because: "the configuration is read before anything else exists",

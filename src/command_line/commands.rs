@@ -1,17 +1,20 @@
 //! The commands: what each takes, and the words that explain it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bpaf::{OptionParser, Parser, construct, long};
 
 use super::options::{config, decimal, files, json, market};
-use super::{Audit, Backtest, CandlePath, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
+use super::{
+    Audit, Backtest, CandlePath, Command, Doctor, Exchange, Explain, JournalSource, Paper, Plan, Report, Run, Status,
+    Stop, Subject, Tls,
+};
 use crate::core::Decimal;
 
 /// The names of the commands.
 pub(super) const NAMES: &[&str] =
-    &["paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "backtest", "exchange"];
+    &["paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "backtest", "report", "exchange"];
 
 /// All commands, in the order a newcomer needs them.
 pub(super) fn command() -> impl Parser<Command> {
@@ -24,8 +27,9 @@ pub(super) fn command() -> impl Parser<Command> {
     let audit = audit().command("audit").map(Command::Audit);
     let stop = stop().command("stop").map(Command::Stop);
     let backtest = backtest().command("backtest").map(Command::Backtest);
+    let report = report().command("report").map(Command::Report);
     let exchange = exchange().command("exchange").map(Command::Exchange);
-    construct!([paper, plan, doctor, run, status, explain, audit, stop, backtest, exchange])
+    construct!([paper, plan, doctor, run, status, explain, audit, stop, backtest, report, exchange])
 }
 
 fn paper() -> OptionParser<Paper> {
@@ -147,17 +151,131 @@ fn stop() -> OptionParser<Stop> {
 }
 
 fn backtest() -> OptionParser<Backtest> {
-    let market = long("market")
-        .help("Candles as CSV, also .gz: Bybit's kline archives, or timestamp,open,high,low,close,volume")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.csv*"));
+    let market = recorded();
     let config = long("config")
         .short('c')
         .help("Take the strategy's parameters from this file instead of the built-in example")
         .argument::<PathBuf>("FILE")
         .complete_shell(files("*.toml"))
         .optional();
-    let path = long("path")
+    let path = path();
+    let slippage = slippage();
+    let fee_maker = fee("fee-maker", "Fee of resting orders, a fraction");
+    let fee_taker = fee("fee-taker", "Fee of orders that take, a fraction");
+    let trades = long("trades").help("Write every fill to this file, as CSV").argument::<PathBuf>("FILE").optional();
+    let no_cache = no_cache();
+    let json = json("One JSON object instead of text");
+    construct!(Backtest { market, config, path, slippage, fee_maker, fee_taker, trades, no_cache, json })
+        .to_options()
+        .descr("What the bot would have done over recorded candles: the same code that trades")
+        .footer("Example:\n   recompra backtest --market btc-1m-2022-01.csv.gz --config recompra.toml")
+}
+
+/// What `report` is given: with candles it is about a backtest, else about a journal.
+struct ReportWords {
+    market: Option<PathBuf>,
+    config: Option<PathBuf>,
+    path: CandlePath,
+    slippage: Decimal,
+    fee_maker: Decimal,
+    fee_taker: Decimal,
+    no_cache: bool,
+    state_dir: Option<PathBuf>,
+    candles: Option<PathBuf>,
+    output: PathBuf,
+    json: bool,
+}
+
+fn report() -> OptionParser<Report> {
+    let market = recorded().optional();
+    let config = long("config")
+        .short('c')
+        .help(
+            "The configuration: whose journal, or with --market by which parameters; default recompra.toml, or with \
+               --market the built-in example",
+        )
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.toml"))
+        .optional();
+    let path = path();
+    let slippage = slippage();
+    let fee_maker = fee("fee-maker", "Fee of resting orders in a backtest, a fraction");
+    let fee_taker = fee("fee-taker", "Fee of orders that take in a backtest, a fraction");
+    let no_cache = no_cache();
+    let state_dir = state_dir();
+    let candles = long("candles")
+        .help("For a journal: candles that show the prices between its fills")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.csv*"))
+        .optional();
+    let output = long("output")
+        .short('o')
+        .help("Where the page is written; - is standard output")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.html"))
+        .fallback(PathBuf::from("report.html"))
+        .format_fallback(|path, f| write!(f, "{}", path.display()));
+    let json = json("Print the figures as one JSON object");
+    construct!(ReportWords {
+        market,
+        config,
+        path,
+        slippage,
+        fee_maker,
+        fee_taker,
+        no_cache,
+        state_dir,
+        candles,
+        output,
+        json
+    })
+    .parse(about)
+    .to_options()
+    .descr("One page of HTML with figures and plots: of a bot's journal, or with --market of a backtest")
+    .footer("Example:\n   recompra report --market btc-1m-2022-01.csv.gz --output january.html\n What a bot did:\n   recompra report --config recompra.toml")
+}
+
+fn about(words: ReportWords) -> Result<Report, &'static str> {
+    let ReportWords { market, config, path, slippage, fee_maker, fee_taker, no_cache, state_dir, candles, .. } = words;
+    let (output, json) = (words.output, words.json);
+    if json && output == Path::new("-") {
+        return Err("--json and --output - would both go to standard output");
+    }
+    let subject = match market {
+        Some(_) if state_dir.is_some() => {
+            return Err(
+                "--market is for a backtest, --state-dir for a journal; for prices between a journal's fills give --candles",
+            );
+        }
+        Some(_) if candles.is_some() => return Err("--candles goes with a journal; a backtest has those of --market"),
+        Some(market) => Subject::Backtest(Backtest {
+            market,
+            config,
+            path,
+            slippage,
+            fee_maker,
+            fee_taker,
+            trades: None,
+            no_cache,
+            json: false,
+        }),
+        None => {
+            let config = config.unwrap_or_else(|| PathBuf::from("recompra.toml"));
+            Subject::Journal(JournalSource { config, state_dir, candles })
+        }
+    };
+    Ok(Report { subject, output, json })
+}
+
+fn recorded() -> impl Parser<PathBuf> {
+    long("market")
+        .help("Candles as CSV, also .gz: Bybit's kline archives, or timestamp,open,high,low,close,volume")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.csv*"))
+}
+
+fn path() -> impl Parser<CandlePath> {
+    long("path")
         .help("What came first in a minute: nearest (to the open), pessimistic (the high) or optimistic (the low)")
         .argument::<String>("PATH")
         .parse(|word| match word.as_str() {
@@ -167,23 +285,21 @@ fn backtest() -> OptionParser<Backtest> {
             _ => Err("must be nearest, pessimistic or optimistic"),
         })
         .fallback(CandlePath::Nearest)
-        .format_fallback(|_, f| f.write_str("nearest"));
-    let slippage = long("slippage")
+        .format_fallback(|_, f| f.write_str("nearest"))
+}
+
+fn slippage() -> impl Parser<Decimal> {
+    long("slippage")
         .help("By how many per cent market orders trade worse than the best price")
         .argument::<String>("PERCENT")
         .parse(decimal)
         .guard(|percent| (Decimal::ZERO..=Decimal::TEN).contains(percent), "must be from 0 to 10")
         .fallback(Decimal::ZERO)
-        .display_fallback();
-    let fee_maker = fee("fee-maker", "Fee of resting orders, a fraction");
-    let fee_taker = fee("fee-taker", "Fee of orders that take, a fraction");
-    let trades = long("trades").help("Write every fill to this file, as CSV").argument::<PathBuf>("FILE").optional();
-    let no_cache = long("no-cache").help("Keep no faster copy beside the candles, and use none").switch();
-    let json = json("One JSON object instead of text");
-    construct!(Backtest { market, config, path, slippage, fee_maker, fee_taker, trades, no_cache, json })
-        .to_options()
-        .descr("What the bot would have done over recorded candles: the same code that trades")
-        .footer("Example:\n   recompra backtest --market btc-1m-2022-01.csv.gz --config recompra.toml")
+        .display_fallback()
+}
+
+fn no_cache() -> impl Parser<bool> {
+    long("no-cache").help("Keep no faster copy beside the candles, and use none").switch()
 }
 
 fn exchange() -> OptionParser<Exchange> {

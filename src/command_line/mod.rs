@@ -45,6 +45,8 @@ pub enum Command {
     Stop(Stop),
     /// The bot over recorded candles.
     Backtest(Backtest),
+    /// A page about a backtest or a journal.
+    Report(Report),
     /// The simulated exchange alone.
     Exchange(Exchange),
 }
@@ -201,6 +203,37 @@ pub struct Backtest {
     pub json: bool,
 }
 
+/// `recompra report`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it is about.
+    pub subject: Subject,
+    /// Where the page is written; `-` is standard output.
+    pub output: PathBuf,
+    /// Print the figures as one JSON object.
+    pub json: bool,
+}
+
+/// What a report is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A backtest, which is run for it.
+    Backtest(Backtest),
+    /// A bot's journal.
+    Journal(JournalSource),
+}
+
+/// Where a journal is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalSource {
+    /// The configuration file; not read when `state_dir` is given.
+    pub config: PathBuf,
+    /// The state directory to read, without any configuration.
+    pub state_dir: Option<PathBuf>,
+    /// Candles that show the prices between fills.
+    pub candles: Option<PathBuf>,
+}
+
 /// `recompra exchange`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
@@ -355,7 +388,15 @@ mod tests {
             ("status", Command::Status(Status { config: config.clone(), state_dir: None, json: false })),
             ("explain", Command::Explain(Explain { config: config.clone(), state_dir: None, json: false })),
             ("audit", Command::Audit(Audit { config: config.clone(), opening: Vec::new(), json: false })),
-            ("stop", Command::Stop(Stop { config, close: false, json: false })),
+            ("stop", Command::Stop(Stop { config: config.clone(), close: false, json: false })),
+            (
+                "report",
+                Command::Report(Report {
+                    subject: Subject::Journal(JournalSource { config, state_dir: None, candles: None }),
+                    output: "report.html".into(),
+                    json: false,
+                }),
+            ),
             (
                 "exchange",
                 Command::Exchange(Exchange {
@@ -391,6 +432,11 @@ mod tests {
         assert!(matches!(command("plan --price 60000.1"), Command::Plan(Plan { price: Some(price), .. })
             if price == Decimal::new(600_001, 1)));
         assert!(matches!(command("stop --close --json"), Command::Stop(Stop { close: true, json: true, .. })));
+        let Command::Report(report) = command("report --market m.csv -c x --path optimistic -o y --json") else {
+            panic!("not report")
+        };
+        assert_eq!((report.output, report.json), ("y".into(), true));
+        assert!(matches!(report.subject, Subject::Backtest(Backtest { path: CandlePath::Optimistic, .. })));
         let Command::Audit(audit) = command("audit --opening USDT=1000 --opening BTC=0.5") else { panic!("not audit") };
         assert_eq!(audit.opening, [("USDT".to_owned(), Decimal::from(1000)), ("BTC".to_owned(), Decimal::new(5, 1))]);
         assert!(matches!(command("status --state-dir d"), Command::Status(Status { state_dir: Some(_), .. })));
@@ -428,6 +474,9 @@ mod tests {
             ("run extra", "extra"),
             ("audit --opening 1000", "COIN=AMOUNT"),
             ("audit --opening USDT=1e3", "not a plain decimal"),
+            ("report --market a.csv --state-dir d", "--candles"),
+            ("report --market a.csv --candles b.csv", "--candles goes with a journal"),
+            ("report --json --output -", "standard output"),
         ] {
             let text = mistake(line);
             assert!(text.starts_with("recompra: ") && text.contains("\nUsage: recompra"), "{line}: {text}");
