@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use bpaf::{OptionParser, Parser, construct, long};
 
-use super::options::{config, decimal, files, json, market};
+use super::options::{config, decimal, files, json, market, moment};
 use super::{
-    Audit, Backtest, CandlePath, Command, Doctor, Exchange, Explain, JournalSource, Paper, Plan, Report, Run, Status,
-    Stop, Subject, Tls,
+    Audit, Backtest, CandlePath, Command, Doctor, Exchange, Explain, Fetch, JournalSource, Paper, Plan, Report, Run,
+    Status, Stop, Subject, Tls,
 };
 use crate::core::Decimal;
 
 /// The names of the commands.
-pub(super) const NAMES: &[&str] =
-    &["paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "backtest", "report", "exchange"];
+pub(super) const NAMES: &[&str] = &[
+    "paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "backtest", "report", "fetch", "exchange",
+];
 
 /// All commands, in the order a newcomer needs them.
 pub(super) fn command() -> impl Parser<Command> {
@@ -29,7 +30,8 @@ pub(super) fn command() -> impl Parser<Command> {
     let backtest = backtest().command("backtest").map(Command::Backtest);
     let report = report().command("report").map(Command::Report);
     let exchange = exchange().command("exchange").map(Command::Exchange);
-    construct!([paper, plan, doctor, run, status, explain, audit, stop, backtest, report, exchange])
+    let fetch = fetch().command("fetch").map(Command::Fetch);
+    construct!([paper, plan, doctor, run, status, explain, audit, stop, backtest, report, fetch, exchange])
 }
 
 fn paper() -> OptionParser<Paper> {
@@ -300,6 +302,46 @@ fn slippage() -> impl Parser<Decimal> {
 
 fn no_cache() -> impl Parser<bool> {
     long("no-cache").help("Keep no faster copy beside the candles, and use none").switch()
+}
+
+fn fetch() -> OptionParser<Fetch> {
+    let symbol = long("symbol")
+        .help("The symbol")
+        .argument::<String>("SYMBOL")
+        .guard(
+            |symbol| {
+                !symbol.is_empty() && symbol.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+            },
+            "must be capital letters and digits, such as BTCUSDT",
+        )
+        .fallback("BTCUSDT".to_owned())
+        .display_fallback();
+    let from = long("from")
+        .help("The first candle's moment, UTC; needed for a new file, for one that is there goes on from its end")
+        .argument::<String>("DATE")
+        .parse(moment)
+        .optional();
+    let to = long("to")
+        .help("Up to this moment, UTC; candles from then on are left out; default now")
+        .argument::<String>("DATE")
+        .parse(moment)
+        .optional();
+    let output = long("output")
+        .short('o')
+        .help("The file; default SYMBOL-1m.csv")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.csv"))
+        .optional();
+    let rest_url = long("rest-url")
+        .help("Ask this host instead of Bybit's, for example a regional one")
+        .argument::<String>("URL")
+        .optional();
+    let json = json("One JSON object instead of text");
+    construct!(Fetch { symbol, from, to, output, rest_url, json })
+        .guard(|fetch| fetch.from.zip(fetch.to).is_none_or(|(from, to)| from < to), "--from must be before --to")
+        .to_options()
+        .descr("One-minute candles from Bybit's public endpoint, as CSV that backtest reads; goes on where it stopped")
+        .footer("Example:\n   recompra fetch --symbol BTCUSDT --from 2024-01-01 --output btc.csv\n It needs no key.")
 }
 
 fn exchange() -> OptionParser<Exchange> {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use bpaf::{Args, OptionParser, ParseFailure, Parser, construct};
 
-use crate::core::Decimal;
+use crate::core::{Decimal, Timestamp};
 use crate::exit::Exit;
 
 /// What the user asked for.
@@ -47,6 +47,8 @@ pub enum Command {
     Backtest(Backtest),
     /// A page about a backtest or a journal.
     Report(Report),
+    /// Candles from Bybit into a file.
+    Fetch(Fetch),
     /// The simulated exchange alone.
     Exchange(Exchange),
 }
@@ -234,6 +236,23 @@ pub struct JournalSource {
     pub candles: Option<PathBuf>,
 }
 
+/// `recompra fetch`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The symbol.
+    pub symbol: String,
+    /// The first candle's moment; a file that is there goes on from its end.
+    pub from: Option<Timestamp>,
+    /// Candles from this moment on are not fetched; `None` is now.
+    pub to: Option<Timestamp>,
+    /// The file; without it, named after the symbol.
+    pub output: Option<PathBuf>,
+    /// Another host than Bybit's.
+    pub rest_url: Option<String>,
+    /// One JSON object instead of text.
+    pub json: bool,
+}
+
 /// `recompra exchange`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
@@ -398,6 +417,17 @@ mod tests {
                 }),
             ),
             (
+                "fetch",
+                Command::Fetch(Fetch {
+                    symbol: "BTCUSDT".into(),
+                    from: None,
+                    to: None,
+                    output: None,
+                    rest_url: None,
+                    json: false,
+                }),
+            ),
+            (
                 "exchange",
                 Command::Exchange(Exchange {
                     listen: ([127, 0, 0, 1], 8080).into(),
@@ -437,6 +467,11 @@ mod tests {
         };
         assert_eq!((report.output, report.json), ("y".into(), true));
         assert!(matches!(report.subject, Subject::Backtest(Backtest { path: CandlePath::Optimistic, .. })));
+        let line = "fetch --symbol ETHUSDT --from 2022-01-01 --to 2022-01-31T12:00 -o e.csv --rest-url u --json";
+        let Command::Fetch(fetch) = command(line) else { panic!("not fetch") };
+        assert_eq!((fetch.symbol.as_str(), fetch.output, fetch.json), ("ETHUSDT", Some("e.csv".into()), true));
+        assert_eq!(fetch.from, Some(Timestamp(1_640_995_200_000)));
+        assert_eq!(fetch.to, Some(Timestamp(1_643_630_400_000)));
         let Command::Audit(audit) = command("audit --opening USDT=1000 --opening BTC=0.5") else { panic!("not audit") };
         assert_eq!(audit.opening, [("USDT".to_owned(), Decimal::from(1000)), ("BTC".to_owned(), Decimal::new(5, 1))]);
         assert!(matches!(command("status --state-dir d"), Command::Status(Status { state_dir: Some(_), .. })));
@@ -476,6 +511,9 @@ mod tests {
             ("audit --opening USDT=1e3", "not a plain decimal"),
             ("report --market a.csv --state-dir d", "--candles"),
             ("report --market a.csv --candles b.csv", "--candles goes with a journal"),
+            ("fetch --from yesterday", "2022-01-31"),
+            ("fetch --from 2022-01-02 --to 2022-01-01", "before --to"),
+            ("fetch --symbol btc/usdt", "letters and digits"),
             ("report --json --output -", "standard output"),
         ] {
             let text = mistake(line);

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod doctor;
 pub mod exchange;
 pub mod explain;
+pub mod fetch;
 pub mod inquiry;
 pub mod inspection;
 pub mod live_feed;
