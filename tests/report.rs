@@ -137,10 +137,11 @@ fn number(text: &str) -> Decimal {
 
 /// What a page shows is what it carries, and that is what the JSON says.
 fn compare(page: &str, figures: &Value) {
-    let mut months = Decimal::ZERO;
+    let (mut months, mut changes) = (Decimal::ZERO, Decimal::ZERO);
     for (name, (carried, text)) in shown(page) {
-        if name.starts_with("month.") {
-            months += money::parse(&carried).unwrap();
+        if name.starts_with("month") {
+            let sum = if name.starts_with("month.") { &mut months } else { &mut changes };
+            *sum += money::parse(&carried).unwrap();
             continue;
         }
         assert_eq!(carried, exact(field(figures, &name)), "{name}");
@@ -166,6 +167,7 @@ fn compare(page: &str, figures: &Value) {
         }
     }
     assert_eq!(exact(&figures["profit"]), money::text(months), "the months add up to the profit");
+    assert_eq!(exact(&figures["equity"]), money::text(changes), "and their changes to the equity");
 }
 
 const SECTIONS: [&str; 7] = [

@@ -184,6 +184,7 @@ struct ReportWords {
     no_cache: bool,
     state_dir: Option<PathBuf>,
     candles: Option<PathBuf>,
+    sweep: Option<PathBuf>,
     output: PathBuf,
     json: bool,
 }
@@ -210,6 +211,11 @@ fn report() -> OptionParser<Report> {
         .argument::<PathBuf>("FILE")
         .complete_shell(files("*.csv*"))
         .optional();
+    let sweep = long("sweep")
+        .help("The file of results that a sweep left: a heat map, and whether what was best lasted")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.jsonl"))
+        .optional();
     let output = long("output")
         .short('o')
         .help("Where the page is written; - is standard output")
@@ -228,20 +234,27 @@ fn report() -> OptionParser<Report> {
         no_cache,
         state_dir,
         candles,
+        sweep,
         output,
         json
     })
     .parse(about)
     .to_options()
-    .descr("One page of HTML with figures and plots: of a bot's journal, or with --market of a backtest")
+    .descr("One page of HTML with figures and plots: of a bot's journal, with --market of a backtest, with --sweep of a sweep")
     .footer("Example:\n   recompra report --market btc-1m-2022-01.csv.gz --output january.html\n What a bot did:\n   recompra report --config recompra.toml")
 }
 
 fn about(words: ReportWords) -> Result<Report, &'static str> {
     let ReportWords { market, config, path, slippage, fee_maker, fee_taker, no_cache, state_dir, candles, .. } = words;
-    let (output, json) = (words.output, words.json);
+    let (sweep, output, json) = (words.sweep, words.output, words.json);
     if json && output == Path::new("-") {
         return Err("--json and --output - would both go to standard output");
+    }
+    if let Some(sweep) = sweep {
+        if market.is_some() || state_dir.is_some() || candles.is_some() || config.is_some() {
+            return Err("--sweep stands alone: its file says what was swept");
+        }
+        return Ok(Report { subject: Subject::Sweep(sweep), output, json });
     }
     let subject = match market {
         Some(_) if state_dir.is_some() => {

@@ -223,6 +223,8 @@ pub enum Subject {
     Backtest(Backtest),
     /// A bot's journal.
     Journal(JournalSource),
+    /// The file of results that a sweep left.
+    Sweep(PathBuf),
 }
 
 /// Where a journal is.
@@ -514,6 +516,7 @@ mod tests {
             ("fetch --from yesterday", "2022-01-31"),
             ("fetch --from 2022-01-02 --to 2022-01-01", "before --to"),
             ("fetch --symbol btc/usdt", "letters and digits"),
+            ("report --sweep r.jsonl --market a.csv", "--sweep stands alone"),
             ("report --json --output -", "standard output"),
         ] {
             let text = mistake(line);

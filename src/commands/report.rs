@@ -1,6 +1,6 @@
-//! `recompra report`: a page about a backtest, which is run for it, or about a journal.
+//! `recompra report`: a page about a backtest, which is run for it, about a journal, or about a sweep's results.
 //!
-//! In: candles or a state directory. Out: a file of HTML, and one line that says where it is. Nothing else is changed.
+//! In: candles, a state directory or a file of results. Out: a file of HTML, and one line that says where it is. Nothing else is changed.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -18,6 +18,7 @@ use crate::core::{Decimal, Timestamp};
 use crate::exit::{Exit, Failure};
 use crate::journal;
 use crate::report::chronicle::Chronicle;
+use crate::report::sweep::Sweep;
 use crate::report::{self, Report, Source, prices};
 use crate::simulation::market::{self, Recording};
 use crate::state_directory::StateDirectory;
@@ -30,6 +31,7 @@ pub fn report(options: &command_line::Report, variables: Variables<'_>) -> Resul
     let (page, figures) = match &options.subject {
         Subject::Backtest(backtest) => of_backtest(backtest)?,
         Subject::Journal(source) => of_journal(source, variables)?,
+        Subject::Sweep(file) => of_sweep(file)?,
     };
     write(&options.output, &page).map_err(|error| {
         Failure::new(Exit::State, format!("{}: cannot be written: {error}", options.output.display()))
@@ -102,6 +104,14 @@ fn of_journal(source: &JournalSource, variables: Variables<'_>) -> Result<(Strin
     });
     let report = Report::new(shown, (&chronicle, &end), (&recording, path), (&summary, &figures));
     Ok((report.page(), figures))
+}
+
+fn of_sweep(file: &Path) -> Result<(String, Value), Failure> {
+    let wrong =
+        |error: &dyn std::fmt::Display| Failure::new(Exit::Configuration, format_args!("{}: {error}", file.display()));
+    let results = std::fs::read_to_string(file).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+    let sweep = Sweep::read(&results).map_err(|error| wrong(&error))?;
+    Ok((sweep.page(&name_of(file)), sweep.figures()))
 }
 
 /// The candles of the time in which the journal was written, or those that its fills make.

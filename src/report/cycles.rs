@@ -18,6 +18,7 @@ use super::words::{self, count};
 use crate::core::money::{Decimal, text};
 use crate::core::order::Side;
 use crate::core::record::ExitCause;
+use crate::core::time::Timestamp;
 
 /// More bars than this are drawn without telling each.
 const MOST_TOLD: usize = 600;
@@ -30,7 +31,10 @@ const MOST_FILLS: usize = 5000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Month {
     cycles: u64,
+    /// Of the cycles that were closed in it.
     profit: Decimal,
+    /// Of the equity, from its beginning to its end.
+    change: Decimal,
 }
 
 impl Report<'_> {
@@ -61,54 +65,75 @@ impl Report<'_> {
         format!("<h3>Each cycle</h3><figure>{}</figure>", plot.finish())
     }
 
+    /// Every month of the run.
     fn months(&self) -> BTreeMap<Date, Month> {
-        let mut months: BTreeMap<Date, Month> = BTreeMap::new();
-        let closed = self.chronicle.closed().filter_map(|cycle| Some((Date::of(cycle.closed?).month_start(), cycle)));
-        for (month, cycle) in closed {
-            let sum = months.entry(month).or_default();
-            sum.cycles += 1;
-            sum.profit += cycle.profit;
+        let (mut month, last) = (Date::of(self.summary.from).month_start(), Date::of(self.summary.to).month_start());
+        let mut months = BTreeMap::from([(month, Month::default())]);
+        while month < last {
+            month = month.months_later(1);
+            months.insert(month, Month::default());
         }
-        let ends = months.first_key_value().zip(months.last_key_value()).map(|((first, _), (last, _))| (*first, *last));
-        if let Some((mut month, last)) = ends {
-            while month < last {
-                month = month.months_later(1);
-                months.entry(month).or_default();
+        for cycle in self.chronicle.closed() {
+            let closed = cycle.closed.map(|closed| Date::of(closed).month_start());
+            if let Some(sum) = closed.and_then(|month| months.get_mut(&month)) {
+                sum.cycles += 1;
+                sum.profit += cycle.profit;
             }
+        }
+        let mut before = Decimal::ZERO;
+        for (date, month) in &mut months {
+            let end = Timestamp(date.months_later(1).start().0 - 1).min(self.summary.to);
+            let equity = if *date == last { self.summary.equity } else { self.equity_at(end) };
+            month.change = equity - before;
+            before = equity;
         }
         months
     }
 
-    /// A line for each month, from the first to the last in which a cycle was closed.
+    /// What the bot had at a moment beyond what it began with, at the price of that moment.
+    fn equity_at(&self, moment: Timestamp) -> Decimal {
+        let positions = &self.chronicle.course.positions;
+        let place = positions.partition_point(|position| position.time <= moment);
+        let Some(position) = place.checked_sub(1).and_then(|place| positions.get(place)) else { return Decimal::ZERO };
+        if self.recording.is_empty() {
+            return Decimal::ZERO;
+        }
+        let (candle, quarter) = self.recording.point_at(moment);
+        let price = self.recording.price(self.recording.played(candle, self.path)[quarter]);
+        position.cash + position.quantity * price
+    }
+
+    /// A line for each month.
     pub(super) fn profit_per_month(&self) -> String {
         let months = self.months();
         let most = months.values().map(|month| coordinate(month.profit).abs()).fold(0.0, f64::max);
         // Losses go to the left of a middle line; without any, the line is the edge.
         let (zero, room) =
             if months.values().any(|month| month.profit < Decimal::ZERO) { (50.0, 50.0) } else { (0.0, 100.0) };
-        if months.is_empty() {
-            return String::new();
-        }
         let mut rows = String::new();
-        for (date, Month { cycles, profit }) in months {
+        for (date, Month { cycles, profit, change }) in months {
             let share = if most > 0.0 { coordinate(profit) / most } else { 0.0 };
             let (x, width) = (zero + share.min(0.0) * room, share.abs() * room);
-            let (name, tone) = (format!("{} {}", date.month_name(), date.year), tone(profit));
             let bar = if share < 0.0 { "down" } else { "up" };
-            let key = format!("month.{:04}-{:02}", date.year, date.month);
-            let shown = datum(&key, &text(profit), &self.signed(profit));
+            let cell = |key: &str, amount: Decimal| {
+                let tone = Some(tone(amount)).filter(|tone| !tone.is_empty()).unwrap_or("none");
+                let key = format!("{key}.{:04}-{:02}", date.year, date.month);
+                format!("<td class={tone}>{}", datum(&key, &text(amount), &self.signed(amount)))
+            };
             let _ = write!(
                 rows,
-                "<tr><th scope=row>{name}<td>{}<td class={tone}>{shown}<td class=share><svg aria-hidden=true><line class=zero \
-                 x1={zero}% x2={zero}% y1=0 y2=100% /><rect class={bar} x={x:.2}% width={width:.2}% height=100% /></svg>",
+                "<tr><th scope=row>{} {}<td>{}{}<td class=share><svg aria-hidden=true><line class=zero x1={zero}% x2={zero}% \
+                 y1=0 y2=100% /><rect class={bar} x={x:.2}% width={width:.2}% height=100% /></svg>{}",
+                date.month_name(),
+                date.year,
                 words::apart(&cycles.to_string()),
-                tone = if tone.is_empty() { "none" } else { tone },
+                cell("month", profit),
+                cell("month-change", change),
             );
         }
         format!(
-            "<h3>Each month</h3><div class=scroll><table class=months><thead><tr><th>Month, by a cycle’s end<th>Cycles\
-             <th>Profit, {}<th><tbody>{rows}</table></div>",
-            escaped(&self.quote)
+            "<h3>Each month</h3><div class=scroll><table class=months><thead><tr><th>Month<th>Cycles closed<th>Their \
+             profit<th><th>Change with what is held<tbody>{rows}</table></div>"
         )
     }
 

@@ -2,8 +2,6 @@
 //!
 //! In: a report. Out: HTML.
 
-use std::collections::BTreeSet;
-
 use super::Report;
 use super::html::escaped;
 use super::plot::Plot;
@@ -18,7 +16,7 @@ use crate::core::order::Side;
 const COLUMNS: usize = 1000;
 /// Columns that share one tooltip.
 const TOLD_TOGETHER: usize = 8;
-/// More fills than this are drawn without telling each: the list below has them.
+/// More fills than this are drawn as dots, without telling each: the list below has them.
 const MOST_TOLD: usize = 1500;
 
 /// One entry of a legend: the drawing that stands for it, and its name.
@@ -104,12 +102,13 @@ impl<'r> Market<'r> {
         let label = format!("Price of {} with buys, sells and resting orders", self.report.symbol);
         let mut plot = Plot::new(&label, 380.0, values);
         plot.width_ticks(&self.times.ticks());
+        let dense = if chronicle.resting.len() > MOST_TOLD { " dense" } else { "" };
         for (class, side) in [("buys", Side::Buy), ("sells", Side::Sell)] {
             let strokes = chronicle.resting.iter().filter(|order| order.key.slot.side() == side).map(|order| {
                 let to = order.to.unwrap_or(self.columns.to);
                 (self.times.share(order.from), self.times.share(to), coordinate(order.price))
             });
-            plot.levels(class, strokes);
+            plot.levels(&format!("{class}{dense}"), strokes);
         }
         plot.area("range", &self.points(|column| column.high), &self.points(|column| column.low));
         plot.line("price", self.points(|column| column.last).into_iter());
@@ -133,23 +132,21 @@ impl<'r> Market<'r> {
 
     fn mark_fills(&self, plot: &mut Plot) {
         let fills: Vec<&Trade> = self.report.chronicle.fills().collect();
-        let told = fills.len() <= MOST_TOLD;
-        let mut drawn = BTreeSet::new();
-        for Trade { key, execution } in fills {
-            let (share, value) = (self.times.share(execution.time), coordinate(execution.price));
-            let symbol = if execution.side == Side::Buy { "buy" } else { "sell" };
-            #[expect(clippy::cast_possible_truncation, reason = "it only tells places apart")]
-            let place = (symbol, (share * 1000.0) as i64, (plot.height_of(value)) as i64);
-            if !told && !drawn.insert(place) {
-                continue;
+        let place = |fill: &Trade| (self.times.share(fill.execution.time), coordinate(fill.execution.price));
+        if fills.len() > MOST_TOLD {
+            for (class, side) in [("buys", Side::Buy), ("sells", Side::Sell)] {
+                plot.dots(class, fills.iter().filter(|fill| fill.execution.side == side).map(|fill| place(fill)));
             }
-            let title = told.then(|| {
-                let verb = if execution.side == Side::Buy { "bought" } else { "sold" };
-                let (quantity, price) = (words::exact(execution.quantity), words::exact(execution.price));
-                let moment = words::short_moment(execution.time);
-                format!("{moment}: cycle {}, {}: {verb} {quantity} at {price}", key.cycle, key.slot)
-            });
-            plot.mark(symbol, share, value, title.as_deref());
+            return;
+        }
+        for fill in fills {
+            let Trade { key, execution } = fill;
+            let (share, value) = place(fill);
+            let (symbol, verb) = if execution.side == Side::Buy { ("buy", "bought") } else { ("sell", "sold") };
+            let (quantity, price) = (words::exact(execution.quantity), words::exact(execution.price));
+            let moment = words::short_moment(execution.time);
+            let title = format!("{moment}: cycle {}, {}: {verb} {quantity} at {price}", key.cycle, key.slot);
+            plot.mark(symbol, share, value, Some(&title));
         }
     }
 

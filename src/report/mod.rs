@@ -6,6 +6,8 @@
 //!  the backtest's own summary ──────────────────────────┘                  plot
 //! ```
 //!
+//! A sweep has a page of its own ([`sweep`]).
+//!
 //! In: what a run recorded, and the summary that `backtest` prints. Out: a page that needs nothing else: no script, no font
 //! and no picture from elsewhere, light or dark as the reader likes, fit for a phone and for paper. The same input gives
 //! the same bytes. The figures are also in it as JSON (`<script type="application/json" id="figures">`).
@@ -23,6 +25,7 @@ pub mod plot;
 pub mod prices;
 pub mod series;
 mod settings;
+pub mod sweep;
 pub mod words;
 
 use serde_json::Value;

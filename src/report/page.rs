@@ -12,7 +12,8 @@ const STYLE: &str = include_str!("style.css");
 /// The marks that the plots use by name. Each points at its place: a buy from below, a sell from above, so that a sell and
 /// the buy that follows it at once are both seen.
 const SYMBOLS: &str = "<svg width=0 height=0 style=\"position:absolute\" aria-hidden=true><defs>\
-    <path id=buy class=buy d=\"M0 .5L4.4 8.5H-4.4Z\" /><path id=sell class=sell d=\"M0-.5L4.4-8.5H-4.4Z\" /></defs></svg>";
+    <path id=buy class=buy d=\"M0 .5L4.4 8.5H-4.4Z\" /><path id=sell class=sell d=\"M0-.5L4.4-8.5H-4.4Z\" />\
+    <circle id=dot class=dot r=3 /><circle id=best class=best r=6 /></defs></svg>";
 
 impl Report<'_> {
     /// The whole page.
@@ -108,8 +109,8 @@ pub(super) fn document(title: &str, body: &str, figures: &str) -> String {
         "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
          <meta name=color-scheme content=\"light dark\"><meta name=generator content=\"recompra {version}\">\
          <title>{}</title><link rel=icon href=\"data:,\"><style>{STYLE}</style>\n<body>{SYMBOLS}<main>{body}</main>\n\
-         <footer>Made by recompra {version}. All moments are UTC. Rest the pointer on a figure for its exact value, on a plot \
-         for what it shows there.</footer>\n<script type=\"application/json\" id=figures>{figures}</script>\n</html>\n",
+         <footer>Made by recompra {version}. All moments are UTC. <span class=screen>Rest the pointer on a figure for its exact \
+         value, on a plot for what it shows there.</span></footer>\n<script type=\"application/json\" id=figures>{figures}</script>\n</html>\n",
         escaped(title)
     )
 }

@@ -1,7 +1,6 @@
 //! The prices that a page draws where there are no candles: those at which the bot itself traded.
 //!
-//! In: fills, in order. Out: a recording of one-minute candles made of them, so that one and the same code draws and
-//! measures both.
+//! In: fills, in order. Out: a recording made of them, so that one and the same code draws and measures both.
 
 use crate::backtest::course::Trade;
 use crate::core::money::Decimal;
@@ -9,33 +8,19 @@ use crate::core::time::Timestamp;
 use crate::simulation::market::Recording;
 use crate::simulation::market::candles::Candle;
 
-const MINUTE: i64 = 60_000;
-
-/// One candle for each minute that has a fill. A price that cannot be held in ticks of this size is left out.
+/// One candle for each moment that has a fill. A price that cannot be held in ticks of this size is left out.
 pub fn of_fills<'f>(fills: impl Iterator<Item = &'f Trade>, tick_size: Decimal) -> Recording {
-    let mut fills: Vec<(Timestamp, Decimal)> = fills
-        .map(|fill| (fill.execution.time, fill.execution.price))
-        .filter(|(_, price)| *price > Decimal::ZERO)
-        .collect();
+    let fills = fills.map(|fill| (fill.execution.time, fill.execution.price));
+    let mut fills: Vec<(Timestamp, Decimal)> = fills.filter(|(_, price)| *price > Decimal::ZERO).collect();
     fills.sort_by_key(|(time, _)| *time);
     let mut recording = Recording::new(tick_size);
-    let mut minute: Option<Candle> = None;
-    for (time, price) in fills {
-        let start = Timestamp(time.0 - time.0.rem_euclid(MINUTE));
-        match minute.as_mut().filter(|candle| candle.start == start) {
-            Some(candle) => {
-                candle.high = candle.high.max(price);
-                candle.low = candle.low.min(price);
-                candle.close = price;
-            }
-            None => {
-                let candle = Candle { start, open: price, high: price, low: price, close: price };
-                let done = minute.replace(candle);
-                done.map(|candle| recording.push(&candle));
-            }
-        }
+    for moment in fills.chunk_by(|one, next| one.0 == next.0) {
+        let (Some((start, open)), Some((_, close))) = (moment.first(), moment.last()) else { continue };
+        let bounds =
+            |(high, low): (Decimal, Decimal), (_, price): &(Timestamp, Decimal)| (high.max(*price), low.min(*price));
+        let (high, low) = moment.iter().fold((*open, *open), bounds);
+        recording.push(&Candle { start: *start, open: *open, high, low, close: *close });
     }
-    minute.map(|candle| recording.push(&candle));
     recording
 }
 
@@ -62,11 +47,11 @@ mod tests {
     }
 
     #[test]
-    fn fills_of_one_minute_are_one_candle() {
-        let fills = [fill(5, 100), fill(50, 90), fill(59, 95), fill(200, 110)];
+    fn fills_of_one_moment_are_one_candle() {
+        let fills = [fill(5, 100), fill(5, 90), fill(5, 95), fill(200, 110)];
         let recording = of_fills(fills.iter(), Decimal::ONE);
-        assert_eq!(recording.starts(), [Timestamp(0), Timestamp(180_000)]);
-        assert_eq!(recording.prices()[0], [100, 100, 90, 95]);
+        assert_eq!(recording.starts(), [Timestamp(5_000), Timestamp(200_000)]);
+        assert_eq!(recording.prices(), [[100, 100, 90, 95], [110; 4]]);
         assert!(of_fills([].iter(), Decimal::ONE).is_empty());
     }
 }

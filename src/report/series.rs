@@ -79,7 +79,9 @@ pub fn market(columns: &Columns, recording: &Recording, path: Path, positions: &
     for (candle, start) in recording.starts().iter().enumerate() {
         for (quarter, ticks) in recording.played(candle, path).into_iter().enumerate() {
             let (time, price) = (Recording::moment(*start, quarter), f64::from(ticks) * tick);
-            if time > columns.to {
+            // Where candles stand for fills, the next may begin before this one is played.
+            let is_over = quarter > 0 && recording.starts().get(candle + 1).is_some_and(|next| time >= *next);
+            if is_over || time > columns.to {
                 break;
             }
             while let Some((_, cash, quantity)) = steps.get(next).filter(|(begin, ..)| *begin <= time) {

@@ -89,16 +89,19 @@ impl Report<'_> {
             rows.push(("bot", trader.bot.clone()));
             rows.push(("environment", trader.environment.clone()));
         }
-        rows.push(("from", format!("{} UTC", words::moment(summary.from))));
-        rows.push(("to", format!("{} UTC", words::moment(summary.to))));
+        if self.chronicle.began.is_some() {
+            rows.push(("from", format!("{} UTC", words::moment(summary.from))));
+            rows.push(("to", format!("{} UTC", words::moment(summary.to))));
+        }
         if !summary.last_price.is_zero() {
             rows.push(("first price", format!("{} {}", words::exact(summary.first_price), self.quote)));
             rows.push(("last price", format!("{} {}", words::exact(summary.last_price), self.quote)));
         }
-        let version = self.chronicle.trader.as_ref().map_or(env!("CARGO_PKG_VERSION"), |trader| &trader.version);
-        rows.push(("traded by", format!("recompra {version}")));
-        let rows: Vec<(&str, String)> = rows;
-        format!("<h2>Where these numbers come from</h2>{}{}", table(&rows), self.assumptions())
+        let version =
+            self.chronicle.trader.as_ref().map(|trader| ("traded by", format!("recompra {}", trader.version)));
+        rows.extend(version);
+        let assumptions = if summary.executions == 0 { String::new() } else { self.assumptions() };
+        format!("<h2>Where these numbers come from</h2>{}{assumptions}", table(&rows))
     }
 
     /// The orders that rest when it ends; nothing if none does.

@@ -33,9 +33,9 @@ pub fn exact_signed(value: Decimal) -> String {
     if value > Decimal::ZERO { format!("+{text}") } else { text }
 }
 
-/// A percentage with two decimals and its sign.
+/// A percentage with two decimals and its sign; no line ends before its `%`.
 pub fn percent(value: Decimal) -> String {
-    format!("{} %", signed(value, 2))
+    format!("{}\u{a0}%", signed(value, 2))
 }
 
 /// Commas between thousands, and a true minus sign.

@@ -113,10 +113,12 @@ impl Times {
     }
 
     fn step(&self) -> Step {
-        const MINUTE: i64 = 60_000;
+        const SECOND: i64 = 1000;
+        const MINUTE: i64 = 60 * SECOND;
         const HOUR: i64 = 60 * MINUTE;
         let length = (self.to.0 - self.from.0).max(1);
-        let fixed = [1, 2, 5, 10, 15, 30].map(|count| count * MINUTE).into_iter();
+        let fixed = [1, 2, 5, 10, 15, 30].map(|count| count * SECOND).into_iter();
+        let fixed = fixed.chain([1, 2, 5, 10, 15, 30].map(|count| count * MINUTE));
         let fixed =
             fixed.chain([1, 2, 3, 6, 12].map(|count| count * HOUR)).chain([1, 2, 4, 7, 14].map(|count| count * DAY));
         if let Some(step) = fixed.into_iter().find(|step| length / step <= MOST_TIMES) {
@@ -161,7 +163,7 @@ impl Times {
 fn name(time: Timestamp, step: Step, new_year: bool) -> String {
     let date = Date::of(time);
     match step {
-        Step::Milliseconds(step) if step < DAY && time.0.rem_euclid(DAY) != 0 => words::clock(time, false),
+        Step::Milliseconds(step) if step < DAY && time.0.rem_euclid(DAY) != 0 => words::clock(time, step < 60_000),
         Step::Milliseconds(_) => words::short_day(time),
         Step::Months(months) if months >= 12 || new_year || date.month == 1 => date.year.to_string(),
         Step::Months(_) => date.month_name()[..3].to_owned(),
@@ -224,6 +226,7 @@ mod tests {
         assert_eq!(times("2021-10-05", "2022-03-20"), ["Nov", "Dec", "2022", "Feb", "Mar"]);
         assert_eq!(times("2019-05-05", "2022-03-20"), ["Jul", "2020", "Jul", "2021", "Jul", "2022"]);
         assert_eq!(times("2022-01-01 00:00", "2022-01-01 00:00"), ["1 Jan"]);
+        assert_eq!(times("2022-01-01 01:00", "2022-01-01 01:01")[..2], ["01:00:00", "01:00:10"]);
     }
 
     #[test]

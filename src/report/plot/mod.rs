@@ -57,11 +57,6 @@ impl Plot {
         plot
     }
 
-    /// How many pixels below the top a value is drawn.
-    pub fn height_of(&self, value: f64) -> f64 {
-        self.y(value)
-    }
-
     fn y(&self, value: f64) -> f64 {
         ABOVE + (1.0 - self.values.share(value)) * (self.height - ABOVE - BELOW)
     }
@@ -133,6 +128,16 @@ impl Plot {
         drawn.sort_unstable();
         drawn.dedup();
         let _ = write!(self.lines, "<path class=\"line {class}\" d=\"{}\" />", drawn.concat());
+    }
+
+    /// Small dots, where marks would hide each other. Those at one place are drawn once.
+    pub fn dots(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {
+        let mut drawn: Vec<String> = points
+            .map(|(share, value)| format!("M{} {}h0", number(share * WIDTH), number(self.y(value).round())))
+            .collect();
+        drawn.sort_unstable();
+        drawn.dedup();
+        let _ = write!(self.lines, "<path class=\"dots {class}\" d=\"{}\" />", drawn.concat());
     }
 
     /// A bar between two shares of the width, from zero to a value.
