@@ -127,6 +127,9 @@ pub struct Order {
     pub reason: Option<Reason>,
     /// When it was planned.
     pub planned: Timestamp,
+    /// Whether the exchange refused it because an order of its name was there before.
+    #[serde(default)]
+    pub name_taken: bool,
     /// When a cancel was last asked for.
     pub cancel_asked: Option<Timestamp>,
     /// Whether somebody amended it: then only the exchange knows when it is full.
@@ -227,6 +230,7 @@ impl Order {
             order_id: None,
             reason,
             planned,
+            name_taken: false,
             cancel_asked: None,
             amended: false,
             executed_quantity: Decimal::ZERO,
@@ -468,6 +472,7 @@ impl Ledger {
                     order.state = OrderState::Open;
                 }
             }
+            Record::NameTaken { key } => self.live_order(*key, "refused as a duplicate")?.name_taken = true,
             Record::OrderAmended { key, spec } => self.amend(time, *key, spec)?,
             Record::CancelAsked { key } => self.live_order(*key, "cancelled")?.cancel_asked = Some(time),
             Record::CancelFailed { key } => self.live_order(*key, "not cancelled")?.cancel_asked = None,

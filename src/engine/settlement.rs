@@ -50,8 +50,6 @@ pub(super) struct Doubt {
     absent: u32,
     /// Whether the exchange has shown that it exists, or did.
     proved: bool,
-    /// Whether it has done so by refusing a second order of the name.
-    duplicate: bool,
 }
 
 impl Engine<'_> {
@@ -65,19 +63,10 @@ impl Engine<'_> {
         self.doubt_from(key, CANCEL_GRACE, true);
     }
 
-    /// An order of this name was placed before: by this bot, or by one of this name in an earlier life.
-    pub(super) fn doubt_duplicate(&mut self, key: OrderKey) {
-        self.doubt(key, true);
-        if let Some(doubt) = self.doubts.get_mut(&key) {
-            doubt.duplicate = true;
-        }
-    }
-
     fn doubt_from(&mut self, key: OrderKey, grace: Duration, proved: bool) {
         let now = self.now();
         let due = now.after(grace);
-        let doubt =
-            self.doubts.entry(key).or_insert(Doubt { due, since: now, asked: 0, absent: 0, proved, duplicate: false });
+        let doubt = self.doubts.entry(key).or_insert(Doubt { due, since: now, asked: 0, absent: 0, proved });
         doubt.due = doubt.due.min(due);
         doubt.proved |= proved;
     }
@@ -200,7 +189,7 @@ impl Engine<'_> {
             return Ok(());
         }
         let Some(order) = self.ledger.order(key).filter(|order| order.is_live()) else { return Ok(()) };
-        if self.may_have_lost_fills(key) || (doubt.duplicate && self.is_of_an_earlier_life()) {
+        if self.may_have_lost_fills(key) || (order.name_taken && self.is_of_an_earlier_life()) {
             return self.give_up(key);
         }
         let fact = if unknown && order.executed_quantity.is_zero() {

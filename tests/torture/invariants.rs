@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use recompra::core::ledger::{Ledger, OrderState};
 use recompra::core::order::{OrderKey, Side, Slot};
-use recompra::core::parameters::TakeProfitMode;
+use recompra::core::parameters::{Parameters, TakeProfitMode};
 use recompra::core::record::Record;
 use recompra::core::strategy::{self, Goal, Quote, Situation};
 use recompra::core::{Decimal, Timestamp};
@@ -231,14 +231,19 @@ fn rebuys_missing(world: &World, ledger: &Ledger, ladder_error: bool) -> Option<
         world.books.orders.iter().filter(move |(key, _)| key.cycle == cycle.number && key.slot == Slot::Buy(level))
     };
     let bought = |level: u8| of_level(level).any(|(_, order)| !order.open && !order.row.executed_quantity.is_zero());
-    let free = (1..=world.parameters.max_rebuys).filter(|level| !bought(*level)).count();
-    let wanted = free.min(usize::from(world.parameters.active_rebuys));
+    let free: Vec<u8> = (1..=world.parameters.max_rebuys).filter(|level| !bought(*level)).collect();
+    let wanted = free.len().min(usize::from(world.parameters.active_rebuys));
     let resting = world.books.open.iter().filter(|key| matches!(key.slot, Slot::Buy(1..))).count();
     // A ladder that would cost more than allowed, since prices or lots changed, may rest in part.
     let room = world.parameters.max_capital - world.books.committed();
-    let enough = room > world.parameters.max_capital * Decimal::new(5, 1);
+    let enough = room > free.iter().map(|level| amount(&world.parameters, *level)).sum::<Decimal>();
     (resting > wanted || (resting < wanted && enough && !world.meddled))
         .then(|| format!("{resting} rebuys rest, {wanted} should"))
+}
+
+/// What a rebuy costs at most.
+fn amount(parameters: &Parameters, level: u8) -> Decimal {
+    (1..level).fold(parameters.rebuy_amount, |amount, _| amount * parameters.amount_scale)
 }
 
 /// The second pair of eyes on every record: what is booked is what the exchange did, once.
