@@ -256,6 +256,7 @@ pub(super) fn offer_of(
 }
 
 /// From when on an order's executions are to be looked for.
-pub fn executions_from(order: &Order) -> Timestamp {
-    order.planned.before(CLOCK_MARGIN)
+pub fn executions_from(cycle: &Cycle, order: &Order) -> Timestamp {
+    let placed = if order.was_placed_unseen() { cycle.opened.min(order.planned) } else { order.planned };
+    placed.before(CLOCK_MARGIN)
 }

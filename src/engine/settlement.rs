@@ -9,7 +9,7 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use super::ports::FaultKind;
-use super::{Engine, Failure};
+use super::{Engine, Failure, rebuilding};
 use crate::core::Timestamp;
 use crate::core::ledger::OrderState;
 use crate::core::money::Decimal;
@@ -248,16 +248,18 @@ impl Engine<'_> {
 
     /// Whether fills of an order may have been forgotten by the exchange before anybody saw them.
     fn may_have_lost_fills(&self, key: OrderKey) -> bool {
-        let Some(before) = self.unseen_before else { return false };
-        // An adopted order was placed before it was found.
-        self.ledger.order(key).is_some_and(|order| order.planned < before || order.reason.is_none())
+        let (Some(cycle), Some(order)) = (&self.ledger.cycle, self.ledger.order(key)) else { return false };
+        let unseen = |before| order.planned < before || order.was_placed_unseen();
+        let old = order.was_placed_unseen() && self.now().since(cycle.opened) >= RETENTION;
+        old || self.unseen_before.is_some_and(unseen)
     }
 
     /// Books the executions of one order. Whether the exchange answered.
     fn ask_executions(&mut self, key: OrderKey) -> Result<bool, Failure> {
-        let Some(order) = self.ledger.order(key) else { return Ok(true) };
-        let from = reconcile::executions_from(order);
-        let to = self.now().after(HIDDEN_PATIENCE);
+        let (Some(cycle), Some(order)) = (&self.ledger.cycle, self.ledger.order(key)) else { return Ok(true) };
+        let now = self.now();
+        let from = reconcile::executions_from(cycle, order).max(now.before(rebuilding::REACH));
+        let to = now.after(HIDDEN_PATIENCE);
         match self.world.exchange.executions(from, to) {
             Ok(executions) => {
                 self.answered();
