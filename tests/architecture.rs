@@ -46,6 +46,11 @@ const PARTS: &[Part] = &[
         because: "a backtest is the engine on the simulated exchange, and no more",
     },
     Part {
+        name: "sweep",
+        may_import: &["core", "backtest", "simulation"],
+        because: "a sweep is many backtests; what parameters may be is told to it",
+    },
+    Part {
         name: "config",
         may_import: &["core", "bybit::address", "bybit::environment"],
         because: "the configuration is read before anything else exists",
