@@ -17,7 +17,8 @@
 //!                 Pure: no I/O, no clock, no threads, no floats
 //! ```
 //!
-//! `backtest` is the engine on the simulated exchange without a wire, and the measures of what came of it.
+//! `backtest` is the engine on the simulated exchange without a wire, and the measures of what came of it; `sweep` is many
+//! of them, over sets of parameters.
 //!
 //! Around them: `command_line` reads what the user types, `config` what the user wrote, `commands` wire the parts together
 //! for each command, `state_directory` knows the files of a bot, `logging` and `exit` how the program speaks and ends.
@@ -43,3 +44,4 @@ pub mod logging;
 pub mod narrator;
 pub mod simulation;
 pub mod state_directory;
+pub mod sweep;

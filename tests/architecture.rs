@@ -47,7 +47,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "sweep",
-        may_import: &["core", "backtest", "simulation"],
+        may_import: &["core", "backtest", "engine::Failure", "simulation"],
         because: "a sweep is many backtests; what parameters may be is told to it",
     },
     Part {

@@ -5,6 +5,7 @@
 
 mod commands;
 mod options;
+mod sweep;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use bpaf::{Args, OptionParser, ParseFailure, Parser, construct};
 
 use crate::core::Decimal;
 use crate::exit::Exit;
+pub use sweep::{Shown, Sweep, SweepMerge, SweepRun};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub enum Command {
     Stop(Stop),
     /// The bot over recorded candles.
     Backtest(Backtest),
+    /// Many backtests.
+    Sweep(Sweep),
     /// The simulated exchange alone.
     Exchange(Exchange),
 }

@@ -16,6 +16,7 @@ pub mod market;
 pub mod paper;
 pub mod plan;
 pub mod status;
+pub mod sweep;
 pub mod trade;
 
 use crate::engine::ports::{Fault, FaultKind};

@@ -51,3 +51,92 @@
 //! the reason is about, or `ladder`.
 //!
 //! A last line that is torn, because the run was ended while it was written, does not count.
+
+pub mod in_order;
+pub mod measures;
+pub mod ranking;
+pub mod results;
+pub mod space;
+
+use crate::backtest::course::Course;
+use crate::backtest::summary::Summary;
+use crate::backtest::{self, Obstacle};
+use crate::core::Decimal;
+use crate::core::order::BotName;
+use crate::core::parameters::Parameters;
+use crate::engine::Failure;
+use crate::simulation::Exchange;
+use crate::simulation::market::{Path, Recording};
+use measures::Measures;
+use results::{Line, Outcome};
+use space::Space;
+
+/// Why a set is not traded: the parameter that the reason is about, or `ladder`, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The parameter.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Makes parameters of an axis's values, or says why they are none.
+pub type Read<'a> = &'a (dyn Fn(&[(&str, &str)]) -> Result<Parameters, Refusal> + Sync);
+
+/// What all backtests of a sweep have in common.
+pub struct Sweep<'a> {
+    /// The sets.
+    pub space: &'a Space,
+    /// The market, or its first part and its second.
+    pub parts: &'a [Recording],
+    /// Which of a candle's high and low came first.
+    pub path: Path,
+    /// The bot's name.
+    pub bot: &'a BotName,
+    /// What a market order pays, a fraction.
+    pub taker_fee: Decimal,
+    /// What parameters may be.
+    pub read: Read<'a>,
+    /// An exchange on which nothing has happened, with money enough for the parameters.
+    pub exchange: &'a (dyn Fn(&Parameters) -> Exchange + Sync),
+}
+
+impl Sweep<'_> {
+    /// What comes of one set.
+    ///
+    /// # Errors
+    /// [`Obstacle`]: something that is no matter of the parameters.
+    pub fn line(&self, number: u64) -> Result<Line, Obstacle> {
+        let set = self.space.set(number);
+        let parameters = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let outcome = match (self.read)(&set) {
+            Ok(parameters) => self.trade(&parameters)?,
+            Err(Refusal { key, reason }) => Outcome::Refused { key, reason },
+        };
+        Ok(Line { set: number, parameters, outcome })
+    }
+
+    fn trade(&self, parameters: &Parameters) -> Result<Outcome, Obstacle> {
+        let mut measured = Vec::with_capacity(self.parts.len());
+        for part in self.parts {
+            match self.backtest(part, parameters) {
+                Ok(measures) => measured.push(measures),
+                Err(Obstacle::Engine(Failure::Ladder(error))) => {
+                    return Ok(Outcome::Refused { key: "ladder".to_owned(), reason: error.to_string() });
+                }
+                Err(obstacle) => return Err(obstacle),
+            }
+        }
+        let mut measured = measured.into_iter();
+        let first =
+            measured.next().ok_or_else(|| Obstacle::Market(crate::simulation::market::MarketError::no_price()))?;
+        Ok(Outcome::Result { in_sample: first, out_of_sample: measured.next() })
+    }
+
+    fn backtest(&self, part: &Recording, parameters: &Parameters) -> Result<Measures, Obstacle> {
+        let mut course = Course::default();
+        let exchange = (self.exchange)(parameters);
+        let end = backtest::run(exchange, part.play(self.path), self.bot, parameters, &mut course)?;
+        Ok(Measures::from(&Summary::new(&end, &course, part, self.path, self.taker_fee)))
+    }
+}
