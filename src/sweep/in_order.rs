@@ -68,7 +68,7 @@ mod tests {
         let work = |number: u64| {
             furthest.fetch_max(number - taken.load(Ordering::SeqCst).min(number), Ordering::SeqCst);
             // The first of each ten is the slowest.
-            std::hint::black_box((0..if number % 10 == 0 { 200_000 } else { 10 }).sum::<u64>());
+            std::hint::black_box((0..if number.is_multiple_of(10) { 200_000 } else { 10 }).sum::<u64>());
             number
         };
         let take = |number| {

@@ -130,7 +130,7 @@ impl Sweep<'_> {
         let mut measured = measured.into_iter();
         let first =
             measured.next().ok_or_else(|| Obstacle::Market(crate::simulation::market::MarketError::no_price()))?;
-        Ok(Outcome::Result { in_sample: first, out_of_sample: measured.next() })
+        Ok(Outcome::Result { in_sample: Box::new(first), out_of_sample: measured.next().map(Box::new) })
     }
 
     fn backtest(&self, part: &Recording, parameters: &Parameters) -> Result<Measures, Obstacle> {

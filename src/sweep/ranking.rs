@@ -18,9 +18,9 @@ pub struct Ranked {
     /// The axes' values.
     pub parameters: BTreeMap<String, String>,
     /// Before the split, or all of the market.
-    pub in_sample: Measures,
+    pub in_sample: Box<Measures>,
     /// After the split.
-    pub out_of_sample: Option<Measures>,
+    pub out_of_sample: Option<Box<Measures>>,
 }
 
 /// Sets that were refused for one parameter.

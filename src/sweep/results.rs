@@ -120,9 +120,9 @@ pub enum Outcome {
     /// It was traded.
     Result {
         /// Before the split, or all of the market.
-        in_sample: Measures,
+        in_sample: Box<Measures>,
         /// After the split.
-        out_of_sample: Option<Measures>,
+        out_of_sample: Option<Box<Measures>>,
     },
     /// Its parameters are wrong together, or its ladder breaks a rule of the exchange.
     Refused {
@@ -202,7 +202,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Trouble`]: the line is not the one that belongs here.
-    pub fn next(&mut self) -> Result<Option<Line>, Trouble> {
+    pub fn next_result(&mut self) -> Result<Option<Line>, Trouble> {
         let Some(bytes) = next_line(&mut self.lines, &self.path)? else { return Ok(None) };
         let wrong = |what: String| {
             let advice = "remove the file, or name another";
@@ -264,7 +264,7 @@ impl Writer {
         if head.shard != reader.head.shard {
             return Err(Trouble::Wrong(path.to_owned(), another("the shard")));
         }
-        while let Some(line) = reader.next()? {
+        while let Some(line) = reader.next_result()? {
             known(line);
         }
         writer.cut(reader.bytes_read)?;
@@ -345,11 +345,11 @@ impl Joined {
     ///
     /// # Errors
     /// [`Trouble`]: a part is not finished, or holds what is no result.
-    pub fn next(&mut self) -> Result<Option<Line>, Trouble> {
+    pub fn next_result(&mut self) -> Result<Option<Line>, Trouble> {
         let place = self.next % self.parts.len() as u64;
         let part = usize::try_from(place).ok().and_then(|place| self.parts.get_mut(place));
         let Some(part) = part.filter(|_| self.next < self.head.sets) else { return Ok(None) };
-        let line = part.next()?;
+        let line = part.next_result()?;
         if line.is_none() {
             let (done, all) = (part.lines_read, part.head.sets_here());
             let what = format!("has {done} of {all} sets: run it again with the same --out, it goes on");
@@ -415,7 +415,7 @@ pub(super) mod tests {
             longest_cycle_seconds: 0,
             buy_and_hold: Decimal::ZERO,
         };
-        let outcome = Outcome::Result { in_sample, out_of_sample: None };
+        let outcome = Outcome::Result { in_sample: Box::new(in_sample), out_of_sample: None };
         Line { set, parameters: BTreeMap::from([("x".to_owned(), set.to_string())]), outcome }
     }
 
@@ -576,7 +576,7 @@ pub(super) mod tests {
         let mut joined = Joined::open(paths)?;
         assert_eq!(joined.head.shard, None);
         let mut sets = Vec::new();
-        while let Some(line) = joined.next()? {
+        while let Some(line) = joined.next_result()? {
             sets.push(line.set);
         }
         Ok(sets)

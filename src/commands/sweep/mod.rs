@@ -62,7 +62,7 @@ fn merge(options: &SweepMerge) -> Result<(), Failure> {
     let mut ranking = Ranking::new(Measure::named(&options.shown.rank).map_err(mistake)?, options.shown.top);
     let mut joined = Joined::open(&options.files)?;
     let mut writer = options.out.as_ref().map(|out| Writer::create(out, &joined.head)).transpose()?;
-    while let Some(line) = joined.next()? {
+    while let Some(line) = joined.next_result()? {
         if let Some(writer) = &mut writer {
             writer.append(&line)?;
         }
