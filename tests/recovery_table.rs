@@ -13,7 +13,7 @@ use recompra::core::{Decimal, Timestamp, money};
 
 const TABLE: &str = "
 believed                 | open             | open, partly filled | filled          | cancelled       | cancelled, partly filled | rejected        | cancelled long ago | filled long ago
-planned                  | accepted               | accepted               | accepted closed        | accepted closed        | accepted closed        | accepted closed        | closed | closed
+planned                  | accepted               | accepted               | accepted closed        | accepted closed        | accepted closed        | accepted closed        | closed | alarmed closed
 open                     | -                      | -                      | closed                 | closed                 | closed                 | closed                 | closed | closed
 open, partly filled      | -                      | -                      | closed                 | closed                 | closed                 | closed                 | closed | closed
 open, cancel asked       | -                      | -                      | closed                 | closed                 | closed                 | closed                 | closed | closed
@@ -166,6 +166,7 @@ fn name(finding: &Finding) -> String {
         Record::OrderAmended { .. } => "amended",
         Record::OrderClosed { .. } => "closed",
         Record::OrderAdopted { .. } => "adopted",
+        Record::Alarmed { .. } => "alarmed",
         other => panic!("not a fact about an order: {other:?}"),
     };
     match finding {

@@ -90,6 +90,9 @@ pub struct Totals {
     pub fees: BTreeMap<String, Decimal>,
     /// How many executions were booked.
     pub executions: u64,
+    /// Base coin that was held and is gone without a sale that is known.
+    #[serde(default)]
+    pub written_off: Decimal,
 }
 
 /// One cycle, from its first buy until nothing is held.
@@ -127,6 +130,9 @@ pub struct Order {
     pub reason: Option<Reason>,
     /// When it was planned.
     pub planned: Timestamp,
+    /// Whether the exchange refused it because an order of its name was there before.
+    #[serde(default)]
+    pub name_taken: bool,
     /// When a cancel was last asked for.
     pub cancel_asked: Option<Timestamp>,
     /// Whether somebody amended it: then only the exchange knows when it is full.
@@ -227,6 +233,7 @@ impl Order {
             order_id: None,
             reason,
             planned,
+            name_taken: false,
             cancel_asked: None,
             amended: false,
             executed_quantity: Decimal::ZERO,
@@ -243,6 +250,11 @@ impl Order {
     /// Whether it may still change: planned, open, or closed with executions missing.
     pub fn is_live(&self) -> bool {
         !matches!(self.state, OrderState::Settled { .. })
+    }
+
+    /// Whether it may have been placed long before it was planned: its name was taken, or it was found on the exchange.
+    pub fn was_placed_unseen(&self) -> bool {
+        self.name_taken || self.reason.is_none()
     }
 
     /// Whether its fate is unknown.
@@ -472,6 +484,7 @@ impl Ledger {
                     order.state = OrderState::Open;
                 }
             }
+            Record::NameTaken { key } => self.live_order(*key, "refused as a duplicate")?.name_taken = true,
             Record::OrderAmended { key, spec } => self.amend(time, *key, spec)?,
             Record::CancelAsked { key } => self.live_order(*key, "cancelled")?.cancel_asked = Some(time),
             Record::CancelFailed { key } => self.live_order(*key, "not cancelled")?.cancel_asked = None,
@@ -483,7 +496,10 @@ impl Ledger {
             Record::Executed { key, execution } => self.book(time, *key, execution)?,
             Record::ExitDecided { cause } => self.open_cycle_mut("exit decided")?.exit = Some(cause.clone()),
             Record::CycleClosed { cycle, profit } => self.close_cycle(time, *cycle, *profit)?,
-            Record::CoinsMissing { quantity } => self.open_cycle_mut("coins missing")?.write_off(*quantity)?,
+            Record::CoinsMissing { quantity } => {
+                self.open_cycle_mut("coins missing")?.write_off(*quantity)?;
+                self.totals.written_off = (self.totals.written_off + *quantity).normalize();
+            }
             Record::Alarmed { cause, message } => drop(self.alarms.insert(*cause, message.clone())),
             Record::AlarmCleared { cause } => drop(self.alarms.remove(cause)),
             Record::Snapshot { ledger } => *self = (**ledger).clone(),

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use super::instrument::Instrument;
 use super::ledger::{Cycle, End, Ledger, Lot, Order, OrderState};
-use super::money::Decimal;
+use super::money::{self, Decimal};
 use super::order::{Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Slot};
 use super::parameters::TakeProfitMode;
-use super::record::{Offer, Record};
+use super::record::{AlarmCause, Offer, Record};
 use super::time::Timestamp;
 
 /// How far the exchange's clock may be from ours when "created before the cycle" is judged.
@@ -119,8 +119,7 @@ fn is_history(ledger: &Ledger, report: &OrderReport) -> bool {
 fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<Record> {
     let opened = ledger.cycle.as_ref().map_or(Timestamp::default(), |cycle| cycle.opened);
     if is_older_than_cycle(opened, report) {
-        let message = "the name was used by an order older than this cycle".to_owned();
-        return vec![closed_without_fills(key, message)];
+        return name_of_an_older_order(key, report);
     }
     let mut facts = vec![Record::OrderAccepted { key, order_id: report.order_id.clone() }];
     facts.extend(amendment(ledger, key, report, Source::Answer));
@@ -128,6 +127,23 @@ fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<R
         facts.push(closing(key, report));
     }
     facts
+}
+
+/// The name belongs to an order of an earlier life: ours was never taken. If that one has fills, what it bought or sold
+/// is not in this ledger, and cannot be: that is said, and stops new buys.
+fn name_of_an_older_order(key: OrderKey, report: &OrderReport) -> Vec<Record> {
+    let closed = closed_without_fills(key, "the name was used by an order older than this cycle".to_owned());
+    if report.executed_quantity.is_zero() {
+        return vec![closed];
+    }
+    let message = format!(
+        "order {} was placed before this journal's cycle and has executed {}: a bot of this name has traded here before, and what \
+         it holds is not counted. No new buys: compare the account with `recompra status`, then let `recompra stop --close` \
+         sell what is held, and give a bot that is new here another name",
+        report.link_id,
+        money::text(report.executed_quantity)
+    );
+    vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, closed]
 }
 
 /// Whether a bot of the same name had this order in an earlier life, when cycles were numbered as they are now.
@@ -240,6 +256,7 @@ pub(super) fn offer_of(
 }
 
 /// From when on an order's executions are to be looked for.
-pub fn executions_from(order: &Order) -> Timestamp {
-    order.planned.before(CLOCK_MARGIN)
+pub fn executions_from(cycle: &Cycle, order: &Order) -> Timestamp {
+    let placed = if order.was_placed_unseen() { cycle.opened.min(order.planned) } else { order.planned };
+    placed.before(CLOCK_MARGIN)
 }

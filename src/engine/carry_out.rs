@@ -81,9 +81,10 @@ impl Engine<'_> {
                 self.doubt(key, false);
                 None
             }
+            // Recorded, because a process that starts later must not take the silence about it for absence.
             FaultKind::AlreadyThere => {
-                self.doubt_duplicate(key);
-                None
+                self.doubt(key, true);
+                Some(Record::NameTaken { key })
             }
         };
         self.record(fact.into_iter().collect())?;

@@ -104,7 +104,7 @@ impl Engine<'_> {
             open.iter().filter_map(|report| OrderKey::of_link_id(bot, &report.link_id)).collect();
         let (there, missing): (Vec<_>, Vec<_>) = cycle
             .live_orders()
-            .map(|(key, order)| (key, order.is_unknown(), order.cancel_asked.is_some()))
+            .map(|(key, order)| (key, order.is_unknown() && !order.name_taken, order.cancel_asked.is_some()))
             .partition(|(key, _, _)| open.contains(key));
         for (key, unknown, _) in missing {
             self.doubt(key, !unknown);

@@ -331,8 +331,10 @@ impl Decider<'_> {
         let Some(instrument) = self.situation.ledger.instrument.as_ref().filter(|_| !done) else {
             return;
         };
-        let amount = super::money::floor_to(parameters.base_order_amount, instrument.amount_step);
-        let affordable = cycle.committed() + amount <= parameters.max_capital;
+        // What an earlier cycle left may be too little to be sold: it takes its part of the capital, and must not stop the rest.
+        let room = parameters.max_capital - cycle.committed();
+        let amount = super::money::floor_to(parameters.base_order_amount.min(room), instrument.amount_step);
+        let affordable = amount >= instrument.min_notional;
         let due = self.is_due(self.retry_due(cycle, Slot::Buy(0)));
         if due && affordable && !self.buys_forbidden(Some(cycle)) {
             self.place(cycle, Slot::Buy(0), OrderSpec::MarketBuy { amount }, None, Reason::Base);
