@@ -69,7 +69,7 @@ check: preflight ## formatting, lints, documentation and architecture, all witho
 architecture: preflight ## only the checks of the architecture
 	$(CARGO) test $(BUILD) --test architecture
 
-bench: preflight ## the backtest beside a floor program, as ratios
+bench: preflight ## the backtest and the sweep beside a floor program, as ratios
 	$(CARGO) bench $(BUILD) --bench backtest
 
 fmt: ## format the sources

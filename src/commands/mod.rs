@@ -18,6 +18,7 @@ pub mod paper;
 pub mod plan;
 pub mod report;
 pub mod status;
+pub mod sweep;
 pub mod trade;
 
 use crate::engine::ports::{Fault, FaultKind};

@@ -305,6 +305,9 @@ impl Order {
 
     /// The cost of what a sell has sold so far: the offered cost in proportion, all of it once all is sold.
     pub fn cost_of_sold(&self) -> Decimal {
+        if self.executed_quantity.is_zero() {
+            return Decimal::ZERO;
+        }
         if self.executed_quantity >= self.offered.quantity {
             return self.offered.cost;
         }
@@ -340,7 +343,9 @@ impl Cycle {
 
     /// The latest order of a slot.
     pub fn latest(&self, slot: Slot) -> Option<(OrderKey, &Order)> {
-        self.attempts(slot).next_back().map(|(key, order)| (*key, order))
+        let last = OrderKey { cycle: self.number, slot, attempt: u32::MAX };
+        let (key, order) = self.orders.range(..=last).next_back()?;
+        (key.slot == slot).then_some((*key, order))
     }
 
     /// The live order of a slot.
@@ -375,16 +380,15 @@ impl Cycle {
     pub fn held(&self) -> Lot {
         let mut held = Lot::default();
         for lot in self.lots.values() {
-            held.add(lot.quantity, lot.cost, lot.since);
+            held.quantity += lot.quantity;
+            held.cost += lot.cost;
+            held.since = [held.since, lot.since].into_iter().flatten().min();
         }
-        for (_, order) in self.live_orders() {
-            held.add(
-                order.offered.quantity - order.executed_quantity.min(order.offered.quantity),
-                order.offered.cost - order.cost_of_sold(),
-                None,
-            );
+        for (_, order) in self.live_orders().filter(|(key, _)| key.slot.side() == Side::Sell) {
+            held.quantity += order.offered.quantity - order.executed_quantity.min(order.offered.quantity);
+            held.cost += order.offered.cost - order.cost_of_sold();
         }
-        held
+        Lot { quantity: held.quantity.normalize(), cost: held.cost.normalize(), since: held.since }
     }
 
     /// Quote coin bound: the cost of what is held, and the most that live buys can still cost.
@@ -426,7 +430,7 @@ impl Cycle {
 
     /// Whether the take profit that ends the cycle has been filled: the base lot's, or everything's.
     pub fn is_ending(&self) -> bool {
-        self.attempts(Slot::Sell(0)).any(|(_, order)| order.is_filled())
+        self.latest(Slot::Sell(0)).is_some_and(|(_, order)| order.is_filled())
     }
 }
 
@@ -536,8 +540,10 @@ impl Ledger {
 
     /// A planned or adopted order takes its slot, and a sell takes what it offers from the lots.
     fn take_on(&mut self, key: OrderKey, mut order: Order, offer: Option<&Offer>) -> Result<(), Contradiction> {
-        let instrument = self.instrument.clone();
-        let cycle = self.open_cycle_mut(&format!("order {key} planned"))?;
+        let Self { instrument, cycle, .. } = self;
+        let Some(cycle) = cycle else {
+            return contradiction(format!("order {key} planned while no cycle is open"));
+        };
         if key.cycle != cycle.number {
             return contradiction(format!("order {key} planned in cycle {}", cycle.number));
         }
@@ -568,7 +574,7 @@ impl Ledger {
             order.home = offer.levels.first().copied().unwrap_or(0);
             let left = taken.quantity - quantity;
             // Dust waits for nothing; what could be sold waits for its own offer.
-            let sellable = instrument.is_some_and(|instrument| !instrument.quantity_down(left).is_zero());
+            let sellable = instrument.as_ref().is_some_and(|instrument| !instrument.quantity_down(left).is_zero());
             let since = taken.since.filter(|_| sellable);
             let rest = Lot { quantity: left, cost: taken.cost - offer.cost, since };
             cycle.lots.insert(order.home, rest);

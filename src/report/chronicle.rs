@@ -216,6 +216,7 @@ impl Observer for Chronicle {
             | Record::Reconciled
             | Record::InstrumentSeen { .. }
             | Record::OrderAccepted { .. }
+            | Record::NameTaken { .. }
             | Record::CancelAsked { .. }
             | Record::CancelFailed { .. }
             | Record::Alarmed { .. }

@@ -51,7 +51,7 @@ pub struct MarketError {
 
 impl MarketError {
     /// A market without a first price.
-    pub(super) fn no_price() -> Self {
+    pub(crate) fn no_price() -> Self {
         Self { file: "the market".to_owned(), line: None, column: None, reason: "has no price at all".to_owned() }
     }
 }
