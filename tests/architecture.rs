@@ -51,6 +51,11 @@ const PARTS: &[Part] = &[
         because: "a sweep is many backtests; what parameters may be is told to it",
     },
     Part {
+        name: "report",
+        may_import: &["core", "engine::ports", "backtest", "simulation::market"],
+        because: "a report tells what records and prices say, and opens no file",
+    },
+    Part {
         name: "config",
         may_import: &["core", "bybit::address", "bybit::environment"],
         because: "the configuration is read before anything else exists",

@@ -74,6 +74,13 @@ impl Course {
             None => self.positions.push(position),
         }
     }
+
+    /// Coins have left the account without a fill.
+    fn write_off(&mut self, time: Timestamp, quantity: Decimal) {
+        if let Some(last) = self.positions.last().cloned() {
+            self.positions.push(Position { time, quantity: last.quantity - quantity, ..last });
+        }
+    }
 }
 
 impl Observer for Course {
@@ -94,6 +101,7 @@ impl Observer for Course {
                 self.longest_cycle = self.longest_cycle.max(time.since(self.opened));
             }
             Record::CycleOpened { began, .. } => self.opened = *began,
+            Record::CoinsMissing { quantity } => self.write_off(time, *quantity),
             _ => {}
         }
     }

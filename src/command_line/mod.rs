@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use bpaf::{Args, OptionParser, ParseFailure, Parser, construct};
 
-use crate::core::Decimal;
+use crate::core::{Decimal, Timestamp};
 use crate::exit::Exit;
 pub use sweep::{Shown, Sweep, SweepMerge, SweepRun};
 
@@ -49,6 +49,10 @@ pub enum Command {
     Backtest(Backtest),
     /// Many backtests.
     Sweep(Sweep),
+    /// A page about a backtest or a journal.
+    Report(Report),
+    /// Candles from Bybit into a file.
+    Fetch(Fetch),
     /// The simulated exchange alone.
     Exchange(Exchange),
 }
@@ -202,6 +206,56 @@ pub struct Backtest {
     /// Read the candles themselves, and keep no faster copy of them.
     pub no_cache: bool,
     /// One JSON object instead of the table.
+    pub json: bool,
+}
+
+/// `recompra report`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it is about.
+    pub subject: Subject,
+    /// Where the page is written; `-` is standard output.
+    pub output: PathBuf,
+    /// Print the figures as one JSON object.
+    pub json: bool,
+}
+
+/// What a report is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A backtest, which is run for it.
+    Backtest(Backtest),
+    /// A bot's journal.
+    Journal(JournalSource),
+    /// The file of results that a sweep left.
+    Sweep(PathBuf),
+}
+
+/// Where a journal is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalSource {
+    /// The configuration file; not read when `state_dir` is given.
+    pub config: PathBuf,
+    /// The state directory to read, without any configuration.
+    pub state_dir: Option<PathBuf>,
+    /// Candles that show the prices between fills.
+    pub candles: Option<PathBuf>,
+}
+
+/// `recompra fetch`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The symbol.
+    pub symbol: String,
+    /// The first candle's moment; a file that is there goes on from its end.
+    pub from: Option<Timestamp>,
+    /// Candles from this moment on are not fetched; `None` is now.
+    pub to: Option<Timestamp>,
+    /// The file; without it, named after the symbol.
+    pub output: Option<PathBuf>,
+    /// Another host than Bybit's.
+    pub rest_url: Option<String>,
+    /// One JSON object instead of text.
     pub json: bool,
 }
 
@@ -359,7 +413,26 @@ mod tests {
             ("status", Command::Status(Status { config: config.clone(), state_dir: None, json: false })),
             ("explain", Command::Explain(Explain { config: config.clone(), state_dir: None, json: false })),
             ("audit", Command::Audit(Audit { config: config.clone(), opening: Vec::new(), json: false })),
-            ("stop", Command::Stop(Stop { config, close: false, json: false })),
+            ("stop", Command::Stop(Stop { config: config.clone(), close: false, json: false })),
+            (
+                "report",
+                Command::Report(Report {
+                    subject: Subject::Journal(JournalSource { config, state_dir: None, candles: None }),
+                    output: "report.html".into(),
+                    json: false,
+                }),
+            ),
+            (
+                "fetch",
+                Command::Fetch(Fetch {
+                    symbol: "BTCUSDT".into(),
+                    from: None,
+                    to: None,
+                    output: None,
+                    rest_url: None,
+                    json: false,
+                }),
+            ),
             (
                 "exchange",
                 Command::Exchange(Exchange {
@@ -395,6 +468,16 @@ mod tests {
         assert!(matches!(command("plan --price 60000.1"), Command::Plan(Plan { price: Some(price), .. })
             if price == Decimal::new(600_001, 1)));
         assert!(matches!(command("stop --close --json"), Command::Stop(Stop { close: true, json: true, .. })));
+        let Command::Report(report) = command("report --market m.csv -c x --path optimistic -o y --json") else {
+            panic!("not report")
+        };
+        assert_eq!((report.output, report.json), ("y".into(), true));
+        assert!(matches!(report.subject, Subject::Backtest(Backtest { path: CandlePath::Optimistic, .. })));
+        let line = "fetch --symbol ETHUSDT --from 2022-01-01 --to 2022-01-31T12:00 -o e.csv --rest-url u --json";
+        let Command::Fetch(fetch) = command(line) else { panic!("not fetch") };
+        assert_eq!((fetch.symbol.as_str(), fetch.output, fetch.json), ("ETHUSDT", Some("e.csv".into()), true));
+        assert_eq!(fetch.from, Some(Timestamp(1_640_995_200_000)));
+        assert_eq!(fetch.to, Some(Timestamp(1_643_630_400_000)));
         let Command::Audit(audit) = command("audit --opening USDT=1000 --opening BTC=0.5") else { panic!("not audit") };
         assert_eq!(audit.opening, [("USDT".to_owned(), Decimal::from(1000)), ("BTC".to_owned(), Decimal::new(5, 1))]);
         assert!(matches!(command("status --state-dir d"), Command::Status(Status { state_dir: Some(_), .. })));
@@ -432,6 +515,13 @@ mod tests {
             ("run extra", "extra"),
             ("audit --opening 1000", "COIN=AMOUNT"),
             ("audit --opening USDT=1e3", "not a plain decimal"),
+            ("report --market a.csv --state-dir d", "--candles"),
+            ("report --market a.csv --candles b.csv", "--candles goes with a journal"),
+            ("fetch --from yesterday", "2022-01-31"),
+            ("fetch --from 2022-01-02 --to 2022-01-01", "before --to"),
+            ("fetch --symbol btc/usdt", "letters and digits"),
+            ("report --sweep r.jsonl --market a.csv", "--sweep stands alone"),
+            ("report --json --output -", "standard output"),
         ] {
             let text = mistake(line);
             assert!(text.starts_with("recompra: ") && text.contains("\nUsage: recompra"), "{line}: {text}");
