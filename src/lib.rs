@@ -18,7 +18,7 @@
 //! ```
 //!
 //! `backtest` is the engine on the simulated exchange without a wire, and the measures of what came of it; `sweep` is many
-//! of them, over sets of parameters; `report` shows what a backtest, a sweep or a journal holds as a page with plots.
+//! of them, over sets of parameters; `report` shows one, or what a journal holds, or a sweep, as a page with plots.
 //!
 //! Around them: `command_line` reads what the user types, `config` what the user wrote, `commands` wire the parts together
 //! for each command, `state_directory` knows the files of a bot, `logging` and `exit` how the program speaks and ends.

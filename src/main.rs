@@ -39,9 +39,9 @@ fn obey(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Paper(options) => paper::paper(&options)?,
         Command::Backtest(options) => backtest::backtest(&options)?,
-        Command::Sweep(options) => sweep::sweep(&options)?,
         Command::Report(options) => report::report(&options, &variables)?,
         Command::Fetch(options) => fetch::fetch(&options)?,
+        Command::Sweep(options) => sweep::sweep(&options)?,
         Command::Exchange(options) => exchange::exchange(&options)?,
         Command::Run(options) => trade::run(&options, &variables)?,
         Command::Stop(options) => trade::stop(&options, &variables)?,

@@ -217,6 +217,33 @@ fn the_recorded_month_is_shown_too() {
 }
 
 #[test]
+fn a_sweeps_results_are_shown_and_the_best_is_the_files_best() {
+    let folder = Folder::new("sweep");
+    let (market, results, page) = (folder.market(5, 6_000), folder.path("results.jsonl"), folder.path("page.html"));
+    let sets = ["--set", "rebuy_step_percent=0.4,0.8", "--set", "take_profit_percent=0.3,0.6,0.9"];
+    let options = ["--no-cache", "--market", &market, "--split", "60%", "--out", &results, "--json"];
+    run(&[&["sweep"], &options[..], &sets[..]].concat());
+    let told: Value =
+        serde_json::from_str(&run(&["report", "--sweep", &results, "--output", &page, "--json"])).unwrap();
+    let lines = std::fs::read_to_string(&results).unwrap();
+    let lines: Vec<Value> = lines.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let measure = |line: &Value, part: &str| money::parse(line[part]["equity_percent"].as_str().unwrap()).unwrap();
+    let best = lines.iter().rev().max_by_key(|line| measure(line, "in_sample")).unwrap();
+    assert_eq!((told["sets"].as_u64(), told["refused"].as_u64()), (Some(6), Some(0)), "{told}");
+    assert_eq!(told["best"]["parameters"], best["parameters"]);
+    assert_eq!(exact(&told["best"]["out_of_sample"]), money::text(measure(best, "out_of_sample")));
+    let dom = opened(Path::new(&page));
+    assert_eq!(embedded(&dom), told);
+    assert_eq!(
+        (dom.matches("class=\"heat\"").count().max(dom.matches("class=heat").count()), dom.contains("Did it last?")),
+        (2, true)
+    );
+    let (code, _, err) = kit::outcome(&["report", "--sweep", &market, "--output", &page]);
+    assert_eq!(code, Some(78));
+    assert!(err.contains("market.csv: line 1: this is no file of a sweep"), "{err}");
+}
+
+#[test]
 fn the_same_input_gives_the_same_bytes_and_nothing_from_elsewhere() {
     let folder = Folder::new("same");
     let market = folder.market(3, 5_000);

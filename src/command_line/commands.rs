@@ -1,16 +1,15 @@
 //! The commands: what each takes, and the words that explain it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bpaf::{OptionParser, Parser, construct, long};
 
-use super::options::{config, decimal, files, json, market, moment};
+use super::fetch::fetch;
+use super::options::{config, decimal, files, json, market};
+use super::report::report;
 use super::sweep::sweep;
-use super::{
-    Audit, Backtest, CandlePath, Command, Doctor, Exchange, Explain, Fetch, JournalSource, Paper, Plan, Report, Run,
-    Status, Stop, Subject, Tls,
-};
+use super::{Audit, Backtest, CandlePath, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
 use crate::core::Decimal;
 
 /// The names of the commands.
@@ -137,7 +136,7 @@ fn audit() -> OptionParser<Audit> {
         .footer("Example:\n   recompra audit --opening USDT=10000\n The exit code is 1 if there is a difference.")
 }
 
-fn state_dir() -> impl Parser<Option<PathBuf>> {
+pub(super) fn state_dir() -> impl Parser<Option<PathBuf>> {
     long("state-dir")
         .help("Read this state directory, without a configuration")
         .argument::<PathBuf>("DIR")
@@ -176,115 +175,6 @@ fn backtest() -> OptionParser<Backtest> {
         .footer("Example:\n   recompra backtest --market btc-1m-2022-01.csv.gz --config recompra.toml")
 }
 
-/// What `report` is given: with candles it is about a backtest, else about a journal.
-struct ReportWords {
-    market: Option<PathBuf>,
-    config: Option<PathBuf>,
-    path: CandlePath,
-    slippage: Decimal,
-    fee_maker: Decimal,
-    fee_taker: Decimal,
-    no_cache: bool,
-    state_dir: Option<PathBuf>,
-    candles: Option<PathBuf>,
-    sweep: Option<PathBuf>,
-    output: PathBuf,
-    json: bool,
-}
-
-fn report() -> OptionParser<Report> {
-    let market = recorded().optional();
-    let config = long("config")
-        .short('c')
-        .help(
-            "The configuration: whose journal, or with --market by which parameters; default recompra.toml, or with \
-               --market the built-in example",
-        )
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.toml"))
-        .optional();
-    let path = path();
-    let slippage = slippage();
-    let fee_maker = fee("fee-maker", "Fee of resting orders in a backtest, a fraction");
-    let fee_taker = fee("fee-taker", "Fee of orders that take in a backtest, a fraction");
-    let no_cache = no_cache();
-    let state_dir = state_dir();
-    let candles = long("candles")
-        .help("For a journal: candles that show the prices between its fills")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.csv*"))
-        .optional();
-    let sweep = long("sweep")
-        .help("The file of results that a sweep left: a heat map, and whether what was best lasted")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.jsonl"))
-        .optional();
-    let output = long("output")
-        .short('o')
-        .help("Where the page is written; - is standard output")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.html"))
-        .fallback(PathBuf::from("report.html"))
-        .format_fallback(|path, f| write!(f, "{}", path.display()));
-    let json = json("Print the figures as one JSON object");
-    construct!(ReportWords {
-        market,
-        config,
-        path,
-        slippage,
-        fee_maker,
-        fee_taker,
-        no_cache,
-        state_dir,
-        candles,
-        sweep,
-        output,
-        json
-    })
-    .parse(about)
-    .to_options()
-    .descr("One page of HTML with figures and plots: of a bot's journal, with --market of a backtest, with --sweep of a sweep")
-    .footer("Example:\n   recompra report --market btc-1m-2022-01.csv.gz --output january.html\n What a bot did:\n   recompra report --config recompra.toml")
-}
-
-fn about(words: ReportWords) -> Result<Report, &'static str> {
-    let ReportWords { market, config, path, slippage, fee_maker, fee_taker, no_cache, state_dir, candles, .. } = words;
-    let (sweep, output, json) = (words.sweep, words.output, words.json);
-    if json && output == Path::new("-") {
-        return Err("--json and --output - would both go to standard output");
-    }
-    if let Some(sweep) = sweep {
-        if market.is_some() || state_dir.is_some() || candles.is_some() || config.is_some() {
-            return Err("--sweep stands alone: its file says what was swept");
-        }
-        return Ok(Report { subject: Subject::Sweep(sweep), output, json });
-    }
-    let subject = match market {
-        Some(_) if state_dir.is_some() => {
-            return Err(
-                "--market is for a backtest, --state-dir for a journal; for prices between a journal's fills give --candles",
-            );
-        }
-        Some(_) if candles.is_some() => return Err("--candles goes with a journal; a backtest has those of --market"),
-        Some(market) => Subject::Backtest(Backtest {
-            market,
-            config,
-            path,
-            slippage,
-            fee_maker,
-            fee_taker,
-            trades: None,
-            no_cache,
-            json: false,
-        }),
-        None => {
-            let config = config.unwrap_or_else(|| PathBuf::from("recompra.toml"));
-            Subject::Journal(JournalSource { config, state_dir, candles })
-        }
-    };
-    Ok(Report { subject, output, json })
-}
-
 pub(super) fn recorded() -> impl Parser<PathBuf> {
     long("market")
         .help("Candles as CSV, also .gz: Bybit's kline archives, or timestamp,open,high,low,close,volume")
@@ -318,46 +208,6 @@ pub(super) fn slippage() -> impl Parser<Decimal> {
 
 pub(super) fn no_cache() -> impl Parser<bool> {
     long("no-cache").help("Keep no faster copy beside the candles, and use none").switch()
-}
-
-fn fetch() -> OptionParser<Fetch> {
-    let symbol = long("symbol")
-        .help("The symbol")
-        .argument::<String>("SYMBOL")
-        .guard(
-            |symbol| {
-                !symbol.is_empty() && symbol.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-            },
-            "must be capital letters and digits, such as BTCUSDT",
-        )
-        .fallback("BTCUSDT".to_owned())
-        .display_fallback();
-    let from = long("from")
-        .help("The first candle's moment, UTC; needed for a new file, for one that is there goes on from its end")
-        .argument::<String>("DATE")
-        .parse(moment)
-        .optional();
-    let to = long("to")
-        .help("Up to this moment, UTC; candles from then on are left out; default now")
-        .argument::<String>("DATE")
-        .parse(moment)
-        .optional();
-    let output = long("output")
-        .short('o')
-        .help("The file; default SYMBOL-1m.csv")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.csv"))
-        .optional();
-    let rest_url = long("rest-url")
-        .help("Ask this host instead of Bybit's, for example a regional one")
-        .argument::<String>("URL")
-        .optional();
-    let json = json("One JSON object instead of text");
-    construct!(Fetch { symbol, from, to, output, rest_url, json })
-        .guard(|fetch| fetch.from.zip(fetch.to).is_none_or(|(from, to)| from < to), "--from must be before --to")
-        .to_options()
-        .descr("One-minute candles from Bybit's public endpoint, as CSV that backtest reads; goes on where it stopped")
-        .footer("Example:\n   recompra fetch --symbol BTCUSDT --from 2024-01-01 --output btc.csv\n It needs no key.")
 }
 
 fn exchange() -> OptionParser<Exchange> {

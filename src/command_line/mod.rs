@@ -4,7 +4,9 @@
 //! and numbers are used by the command itself.
 
 mod commands;
+mod fetch;
 mod options;
+mod report;
 mod sweep;
 
 use std::ffi::OsString;
@@ -13,8 +15,10 @@ use std::path::PathBuf;
 
 use bpaf::{Args, OptionParser, ParseFailure, Parser, construct};
 
-use crate::core::{Decimal, Timestamp};
+use crate::core::Decimal;
 use crate::exit::Exit;
+pub use fetch::Fetch;
+pub use report::{JournalSource, Report, Subject};
 pub use sweep::{Shown, Sweep, SweepMerge, SweepRun};
 
 /// What the user asked for.
@@ -47,12 +51,12 @@ pub enum Command {
     Stop(Stop),
     /// The bot over recorded candles.
     Backtest(Backtest),
-    /// Many backtests.
-    Sweep(Sweep),
     /// A page about a backtest or a journal.
     Report(Report),
     /// Candles from Bybit into a file.
     Fetch(Fetch),
+    /// Many backtests.
+    Sweep(Sweep),
     /// The simulated exchange alone.
     Exchange(Exchange),
 }
@@ -209,56 +213,6 @@ pub struct Backtest {
     pub json: bool,
 }
 
-/// `recompra report`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// What it is about.
-    pub subject: Subject,
-    /// Where the page is written; `-` is standard output.
-    pub output: PathBuf,
-    /// Print the figures as one JSON object.
-    pub json: bool,
-}
-
-/// What a report is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A backtest, which is run for it.
-    Backtest(Backtest),
-    /// A bot's journal.
-    Journal(JournalSource),
-    /// The file of results that a sweep left.
-    Sweep(PathBuf),
-}
-
-/// Where a journal is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JournalSource {
-    /// The configuration file; not read when `state_dir` is given.
-    pub config: PathBuf,
-    /// The state directory to read, without any configuration.
-    pub state_dir: Option<PathBuf>,
-    /// Candles that show the prices between fills.
-    pub candles: Option<PathBuf>,
-}
-
-/// `recompra fetch`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetch {
-    /// The symbol.
-    pub symbol: String,
-    /// The first candle's moment; a file that is there goes on from its end.
-    pub from: Option<Timestamp>,
-    /// Candles from this moment on are not fetched; `None` is now.
-    pub to: Option<Timestamp>,
-    /// The file; without it, named after the symbol.
-    pub output: Option<PathBuf>,
-    /// Another host than Bybit's.
-    pub rest_url: Option<String>,
-    /// One JSON object instead of text.
-    pub json: bool,
-}
-
 /// `recompra exchange`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
@@ -363,6 +317,7 @@ fn usage(words: &[OsString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Timestamp;
 
     fn read(line: &str) -> Result<CommandLine, Answer> {
         parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())

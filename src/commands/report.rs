@@ -122,7 +122,11 @@ fn recording(source: &JournalSource, chronicle: &Chronicle, ledger: &Ledger) -> 
     let whole = Recording::read(file, tick_size).map_err(|error| wrong(&error))?;
     let began = chronicle.began.unwrap_or(ledger.time);
     // The minute in which it began has begun before.
-    let part = whole.between(Timestamp(began.0 - began.0.rem_euclid(60_000)), ledger.time);
+    let minute = Timestamp(began.0 - began.0.rem_euclid(60_000));
+    let before = whole.starts().partition_point(|start| *start < minute);
+    let until = whole.starts().partition_point(|start| *start <= ledger.time);
+    let (part, _) = whole.split(until);
+    let (_, part) = part.split(before);
     if part.is_empty() && chronicle.began.is_some() {
         return Err(wrong(&format!(
             "{}: holds no candle between {began} and {}, when the journal was written: give the candles of that time",

@@ -362,7 +362,7 @@ fn outcome(value: &Value, part: &str) -> Result<Outcome, String> {
 
 /// The class that colours a value, by its part of the largest.
 fn level(value: Decimal, most: Decimal) -> String {
-    let part = (value.abs() * Decimal::from(5)).checked_div(most).unwrap_or_default().ceil();
+    let part = (value.abs() * Decimal::from(5)).checked_div(most).unwrap_or_default().ceil().min(Decimal::from(5));
     if part.is_zero() { "none".to_owned() } else { format!("{}{part}", if value > Decimal::ZERO { 'p' } else { 'n' }) }
 }
 
@@ -433,6 +433,9 @@ mod tests {
     #[test]
     fn colours_go_by_the_part_of_the_largest() {
         let d = Decimal::from;
+        // A third is not exact: five of it must not become a sixth shade.
+        let third = d(56) / d(3);
+        assert_eq!(level(-third, third), "n5");
         assert_eq!(
             [level(d(10), d(10)), level(d(-1), d(10)), level(d(0), d(10)), level(d(0), d(0))],
             ["p5", "n1", "none", "none"]

@@ -111,17 +111,6 @@ impl Recording {
         (part(self.starts, self.prices), part(starts, prices))
     }
 
-    /// The candles that begin between two moments, both included.
-    pub fn between(&self, from: Timestamp, to: Timestamp) -> Self {
-        let mut part = Self::new(self.tick_size);
-        for (start, prices) in self.starts.iter().zip(&self.prices) {
-            if (from..=to).contains(start) {
-                part.push_ticks(*start, *prices);
-            }
-        }
-        part
-    }
-
     /// How many candles.
     pub fn len(&self) -> usize {
         self.starts.len()
