@@ -26,7 +26,10 @@ endif
 FEATURES ?= $(if $(filter vendored,$(OPENSSL_USED)),--features vendored-openssl)
 BUILD = --locked $(FEATURES)
 
-.PHONY: help preflight build run test torture sim check fmt architecture bench doc conformance fuzz clean
+MACHINES = x86_64 aarch64 armv7 armv6
+DIST_EACH = $(MACHINES:%=dist-%)
+
+.PHONY: dist $(DIST_EACH) dist-test size help preflight build run test torture sim check fmt architecture bench doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -36,7 +39,7 @@ help: ## list the targets
 preflight: ## say what the build lacks, and the command that installs it
 	@missing=0; \
 	lacks() { echo "make: missing: $$1: $$2" >&2; missing=1; }; \
-	command -v $(CARGO) >/dev/null || lacks "$(CARGO)" "install Rust: https://rustup.rs, or apt-get install cargo (1.89 or newer)"; \
+	command -v $(CARGO) >/dev/null || lacks "$(CARGO)" "install Rust 1.89 or newer (that of your distribution may be older): https://rustup.rs"; \
 	command -v cc >/dev/null || lacks "a C compiler (cc)" "apt-get install gcc libc6-dev"; \
 	if [ "$(OPENSSL_USED)" = vendored ]; then \
 	  command -v perl >/dev/null && perl -MIPC::Cmd -MFile::Compare -MFindBin -e1 2>/dev/null \
@@ -101,6 +104,12 @@ fuzz: preflight ## every parser of outside bytes against the fuzzer, FUZZ_SECOND
 	  mkdir -p "fuzz/target/corpus/$$target"; \
 	  (cd fuzz && $(CARGO) +nightly fuzz run "$$target" "target/corpus/$$target" "corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS)); \
 	done
+
+dist: ## static binaries for x86_64, aarch64, armv7 and armv6 with archives, in target/dist; one alone: make dist-armv7
+	contrib/dist/build.sh $(MACHINES)
+
+$(DIST_EACH): dist-%:
+	contrib/dist/build.sh $*
 
 clean: ## remove what was built
 	$(CARGO) clean
