@@ -14,7 +14,8 @@ compile() {
   ssl=$("$HERE/openssl.sh" "$NAME")
   if ! rustup target list --installed 2>/dev/null | grep -qx "$TRIPLE"; then
     export RUSTC=$CACHE/bin/rustc
-    std=(-Zbuild-std=std,panic_abort)
+    # Without the part that prints backtraces: a stripped program has no names to print.
+    std=(-Zbuild-std=std,panic_abort -Zbuild-std-features=)
   fi
   (
     cd "$ROOT"
@@ -22,7 +23,9 @@ compile() {
     export OPENSSL_STATIC=1 OPENSSL_DIR=$ssl CARGO_INCREMENTAL=0
     # Cargo builds the library only where it may use what is not stable yet.
     [ ${#std[@]} -eq 0 ] || export RUSTC_BOOTSTRAP=1
-    export RUSTFLAGS="-C link-self-contained=no -C target-feature=+crt-static -L native=$CACHE/lib/$NAME
+    # A panic ends the process: nothing is ever unwound.
+    export RUSTFLAGS="-C link-self-contained=no -C target-feature=+crt-static$FEATURES -L native=$CACHE/lib/$NAME
+      -C force-unwind-tables=no
       --remap-path-prefix=$ROOT=/recompra --remap-path-prefix=$OUT=/recompra/target
       --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$CACHE=/toolchain"
     cargo build --locked --release "${std[@]}" --target "$TRIPLE" --target-dir "$OUT/build" "$@"
