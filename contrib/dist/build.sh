@@ -15,7 +15,7 @@ compile() {
   if ! rustup target list --installed 2>/dev/null | grep -qx "$TRIPLE"; then
     export RUSTC=$CACHE/bin/rustc
     # Without the part that prints backtraces: a stripped program has no names to print.
-    std=(-Zbuild-std=std,panic_abort -Zbuild-std-features=)
+    std=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
   fi
   (
     cd "$ROOT"
@@ -24,8 +24,8 @@ compile() {
     # Cargo builds the library only where it may use what is not stable yet.
     [ ${#std[@]} -eq 0 ] || export RUSTC_BOOTSTRAP=1
     # A panic ends the process: nothing is ever unwound.
-    export RUSTFLAGS="-C link-self-contained=no -C target-feature=+crt-static$FEATURES -L native=$CACHE/lib/$NAME
-      -C force-unwind-tables=no
+    export RUSTFLAGS="-C link-self-contained=no -C target-feature=+crt-static -L native=$CACHE/lib/$NAME
+      -C force-unwind-tables=no $RUST_FLAGS
       --remap-path-prefix=$ROOT=/recompra --remap-path-prefix=$OUT=/recompra/target
       --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$CACHE=/toolchain"
     cargo build --locked --release "${std[@]}" --target "$TRIPLE" --target-dir "$OUT/build" "$@"

@@ -14,9 +14,12 @@ WITHOUT=(
   legacy rc2 rc4 rc5 md2 md4 mdc2 rmd160 whirlpool blake2 bf cast idea seed camellia aria des
   gost sm2 sm3 sm4 siphash siv ocb scrypt argon2 cmac dsa ec2m ecx ml-kem ml-dsa slh-dsa lms
   cms cmp ts rfc3779 ui-console afalgeng async thread-pool default-thread-pool secure-memory
+  tls-deprecated-ec integrity-only-ciphers multiblock
 )
 # Small before quick: the ciphers themselves are assembler.
-OPTIONS=(-Os -ffunction-sections -fdata-sections)
+OPTIONS=(-Os -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables)
+# shellcheck disable=SC2206
+OPTIONS+=($SSL_FLAGS)
 
 # Cargo knows where it keeps the sources, and fetches them when it does not have them.
 sources() {

@@ -15,6 +15,7 @@ pub mod live_feed;
 pub mod market;
 pub mod paper;
 pub mod plan;
+pub mod sane_clock;
 pub mod status;
 pub mod trade;
 
