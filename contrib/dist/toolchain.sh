@@ -92,21 +92,25 @@ wrapper() {
 musl_gcc() {
   local root=$CACHE/root specs=$CACHE/$NAME.specs
   sed "s#/usr/lib/$MUSL#$root&#g; s#/usr/include/$MUSL#$root&#g" "$root/usr/lib/$MUSL/musl-gcc.specs" >"$specs"
-  # OpenSSL asks which instructions the assembler knows. Told nothing, it leaves out what only the newest processors have:
-  # 700 KB of AES for AVX-512 that one connection to an exchange has no use for.
-  wrapper "$NAME-gcc" "case \" \$* \" in *' -Wa,-v '*) exit ;; esac
-exec $GCC-gcc $FLAGS \"\$@\" -specs $specs"
+  wrapper "$NAME-gcc" "exec $GCC-gcc $FLAGS \"\$@\" -specs $specs"
 }
 
-# The library that Rust unwinds with. gcc's own asks the C library for a frame by _dl_find_object, which only glibc has:
-# an answer of "not found" sends it to the way that works everywhere.
+# The library that Rust unwinds with: gcc's, and with it the helpers that gcc's code calls. It asks the C library for a frame
+# by _dl_find_object, which only glibc has: an answer of "not found" sends it to the way that works everywhere.
 unwinder() {
   local folder=$CACHE/lib/$NAME
   mkdir -p "$folder"
-  cp "$("$GCC-gcc" $FLAGS -print-file-name=libgcc_eh.a)" "$folder/libunwind.a"
   echo 'int _dl_find_object(void *address, void *result) { (void)address; (void)result; return -1; }' >"$folder/absent.c"
   "$CACHE/bin/$NAME-gcc" -Os -c "$folder/absent.c" -o "$folder/absent.o"
-  "$GCC-ar" rD "$folder/libunwind.a" "$folder/absent.o" 2>/dev/null
+  # shellcheck disable=SC2086
+  "$GCC-ar" -M <<MRI
+create $folder/libunwind.a
+addlib $("$GCC-gcc" $FLAGS -print-file-name=libgcc_eh.a)
+addlib $("$GCC-gcc" $FLAGS -print-libgcc-file-name)
+addmod $folder/absent.o
+save
+end
+MRI
 }
 
 for name in "$@"; do

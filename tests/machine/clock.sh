@@ -10,8 +10,6 @@ ldd "$RECOMPRA" >/dev/null 2>&1 || skip "$RECOMPRA is static: no library can cha
 read -ra BOT <<<"${BOT:-$RECOMPRA}"
 
 own_folder
-PIDS=()
-trap 'kill "${PIDS[@]}" 2>/dev/null || true; rm -rf "$FOLDER"' EXIT
 
 # at DATE COMMAND…: with a clock that shows this date and runs on.
 at() {
@@ -23,6 +21,7 @@ at() {
 # over_tls YEAR-MONTH-DAY: an exchange at that date.
 over_tls() {
   local certificates=$ROOT/tests/tls
+  rm -f "$FOLDER/exchange"
   at "$1 00:00:00" "$RECOMPRA" exchange --listen 127.0.0.1:0 --speed 600 --seed 5 "${KEYS[@]}" \
     --tls-cert "$certificates/server.pem" --tls-key "$certificates/server.key" >"$FOLDER/exchange" 2>&1 &
   PIDS+=($!)

@@ -31,17 +31,24 @@ in_namespaces() {
   IN_NAMESPACES=yes exec "${alone[@]}" "$0" "$@"
 }
 
-# A folder of memory, gone with the namespace.
+# A folder of this test's own. At the end what runs is ended, `undo` may take back what the test did to the machine's view,
+# and the folder is removed.
 own_folder() {
   FOLDER=$(mktemp -d "${TMPDIR:-/tmp}/recompra-$TEST.XXXXXX")
-  trap 'rm -rf "$FOLDER"' EXIT
+  PIDS=()
+  trap clean_up EXIT
+}
+undo() { :; }
+clean_up() {
+  [ ${#PIDS[@]} -eq 0 ] || kill "${PIDS[@]}" 2>/dev/null || true
+  undo
+  rm -rf "$FOLDER"
 }
 
 # serve OPTION…: an exchange on loopback, at ADDRESS.
 serve() {
   "$RECOMPRA" exchange --listen 127.0.0.1:0 "$@" >"$FOLDER/exchange" 2>&1 &
-  EXCHANGE=$!
-  trap 'kill "$EXCHANGE" 2>/dev/null || true; rm -rf "$FOLDER"' EXIT
+  PIDS+=($!)
   until_true 20 "the exchange answers" grep -q '^REST' "$FOLDER/exchange"
   ADDRESS=$(sed -n 's#^REST *http://##p' "$FOLDER/exchange")
 }
@@ -90,4 +97,4 @@ audit() {
   "$RECOMPRA" audit --opening USDT=100000 --config "$CONFIG" >"$FOLDER/audit" 2>&1 ||
     fail "the exchange's books differ: $(cat "$FOLDER/audit")"
 }
-records() { grep -c "\"type\":\"$1\"" "$STATE/journal.jsonl" 2>/dev/null || true; }
+records() { grep -o "\"type\":\"$1\"" "$STATE/journal.jsonl" 2>/dev/null | wc -l; }
