@@ -28,8 +28,11 @@ BUILD = --locked $(FEATURES)
 
 MACHINES = x86_64 aarch64 armv7 armv6
 DIST_EACH = $(MACHINES:%=dist-%)
+# Which of them `make size`, `make dist-reproducible` and `make dist-test` are about.
+MACHINE  ?= armv7
+TESTED   ?= $(MACHINES)
 
-.PHONY: dist $(DIST_EACH) dist-test size help preflight build run test torture sim check fmt architecture bench doc conformance fuzz clean
+.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim check fmt architecture bench doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -110,6 +113,29 @@ dist: ## static binaries for x86_64, aarch64, armv7 and armv6 with archives, in 
 
 $(DIST_EACH): dist-%:
 	contrib/dist/build.sh $*
+
+dist-test: ## what make dist has built, on the smallest processors it is for: paper, and a cycle over TLS (TESTED="x86_64 armv7")
+	contrib/dist/test.sh $(TESTED)
+
+dist-table: ## sizes and start times of what make dist has built, as the README shows them
+	@contrib/dist/table.sh
+
+dist-reproducible: ## build the last commit twice, in two folders, and compare the bytes (MACHINE=armv7)
+	contrib/dist/reproducible.sh $(MACHINE)
+
+size: ## what is in a static binary, by crate (MACHINE=armv7)
+	@contrib/dist/size.sh $(MACHINE)
+
+machine-test: preflight ## what needs a machine: a full disk, little memory, a clock of 1970, an upgrade by install.sh; as root
+	$(CARGO) build $(BUILD)
+	@for test in install units clock poor_board; do tests/machine/$$test.sh; done
+
+cron-test: preflight ## Debian's cron starts the bot each minute while it is killed; as root, up to four minutes
+	$(CARGO) build $(BUILD)
+	tests/machine/cron.sh
+
+board-test: ## the README's first hour on an emulated ARMv7 with BusyBox alone; as root, after make dist-armv7
+	RECOMPRA=$(CURDIR)/target/dist/recompra-$$(uname -m)-linux-musl tests/machine/board.sh
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -8,30 +8,6 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 # The date of everything packed: the commit's.
 commit_date() { git -C "$ROOT" log -1 --format=%ct 2>/dev/null || echo 0; }
 
-compile() {
-  local upper=${TRIPLE//-/_} ssl cargo_home=${CARGO_HOME:-$HOME/.cargo} std=()
-  upper=${upper^^}
-  ssl=$("$HERE/openssl.sh" "$NAME")
-  if ! rustup target list --installed 2>/dev/null | grep -qx "$TRIPLE"; then
-    export RUSTC=$CACHE/bin/rustc
-    # Without the part that prints backtraces: a stripped program has no names to print.
-    std=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
-  fi
-  (
-    cd "$ROOT"
-    export "CARGO_TARGET_${upper}_LINKER=$CACHE/bin/$NAME-gcc" "CC_${TRIPLE//-/_}=$CACHE/bin/$NAME-gcc"
-    export OPENSSL_STATIC=1 OPENSSL_DIR=$ssl CARGO_INCREMENTAL=0
-    # Cargo builds the library only where it may use what is not stable yet.
-    [ ${#std[@]} -eq 0 ] || export RUSTC_BOOTSTRAP=1
-    # A panic ends the process: nothing is ever unwound.
-    export RUSTFLAGS="-C link-self-contained=no -C target-feature=+crt-static -L native=$CACHE/lib/$NAME
-      -C force-unwind-tables=no $RUST_FLAGS
-      --remap-path-prefix=$ROOT=/recompra --remap-path-prefix=$OUT=/recompra/target
-      --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$CACHE=/toolchain"
-    cargo build --locked --release "${std[@]}" --target "$TRIPLE" --target-dir "$OUT/build" "$@"
-  )
-}
-
 # Static, within its budget, and free of this machine's paths.
 check() {
   local size kind
@@ -40,7 +16,7 @@ check() {
   case $kind in *", stripped"*) ;; *) fail "$BINARY is not stripped: $kind" ;; esac
   size=$(stat -c %s "$BINARY")
   [ "$size" -le "$MOST" ] || fail "$BINARY has $size bytes, more than $MOST: make size shows what is in it"
-  for path in "$ROOT" "$HOME/" "$CACHE"; do
+  for path in "$ROOT/" "$CACHE/" "${CARGO_HOME:-$HOME/.cargo}/"; do
     if grep -qaF "$path" "$BINARY"; then fail "$BINARY contains the path $path"; fi
   done
   say "$NAME: $size bytes of at most $MOST; $kind"
@@ -70,10 +46,9 @@ need git git
 all_there
 umask 022
 mkdir -p "$OUT"
-"$HERE/toolchain.sh" "$@"
 for name in "$@"; do
   machine "$name"
-  compile
+  "$HERE/compile.sh" "$NAME"
   install -m 755 "$OUT/build/$TRIPLE/release/recompra" "$BINARY"
   check
   checksum "$(basename "$BINARY")"

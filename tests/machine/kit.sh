@@ -50,7 +50,7 @@ serve() {
   "$RECOMPRA" exchange --listen 127.0.0.1:0 "$@" >"$FOLDER/exchange" 2>&1 &
   PIDS+=($!)
   until_true 20 "the exchange answers" grep -q '^REST' "$FOLDER/exchange"
-  ADDRESS=$(sed -n 's#^REST *http://##p' "$FOLDER/exchange")
+  ADDRESS=$(sed -nE 's#^REST *https?://##p' "$FOLDER/exchange")
 }
 
 # until_true SECONDS WHAT COMMAND…
