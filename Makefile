@@ -26,7 +26,13 @@ endif
 FEATURES ?= $(if $(filter vendored,$(OPENSSL_USED)),--features vendored-openssl)
 BUILD = --locked $(FEATURES)
 
-.PHONY: help preflight build run test torture sim check fmt architecture bench doc conformance fuzz clean
+MACHINES = x86_64 aarch64 armv7 armv6
+DIST_EACH = $(MACHINES:%=dist-%)
+# Which of them `make size`, `make dist-reproducible` and `make dist-test` are about.
+MACHINE  ?= armv7
+TESTED   ?= $(MACHINES)
+
+.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim check fmt architecture bench doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -36,7 +42,7 @@ help: ## list the targets
 preflight: ## say what the build lacks, and the command that installs it
 	@missing=0; \
 	lacks() { echo "make: missing: $$1: $$2" >&2; missing=1; }; \
-	command -v $(CARGO) >/dev/null || lacks "$(CARGO)" "install Rust: https://rustup.rs, or apt-get install cargo (1.89 or newer)"; \
+	command -v $(CARGO) >/dev/null || lacks "$(CARGO)" "install Rust 1.89 or newer (that of your distribution may be older): https://rustup.rs"; \
 	command -v cc >/dev/null || lacks "a C compiler (cc)" "apt-get install gcc libc6-dev"; \
 	if [ "$(OPENSSL_USED)" = vendored ]; then \
 	  command -v perl >/dev/null && perl -MIPC::Cmd -MFile::Compare -MFindBin -e1 2>/dev/null \
@@ -101,6 +107,35 @@ fuzz: preflight ## every parser of outside bytes against the fuzzer, FUZZ_SECOND
 	  mkdir -p "fuzz/target/corpus/$$target"; \
 	  (cd fuzz && $(CARGO) +nightly fuzz run "$$target" "target/corpus/$$target" "corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS)); \
 	done
+
+dist: ## static binaries for x86_64, aarch64, armv7 and armv6 with archives, in target/dist; one alone: make dist-armv7
+	contrib/dist/build.sh $(MACHINES)
+
+$(DIST_EACH): dist-%:
+	contrib/dist/build.sh $*
+
+dist-test: ## what make dist has built, on the smallest processors it is for: paper, and a cycle over TLS (TESTED="x86_64 armv7")
+	contrib/dist/test.sh $(TESTED)
+
+dist-table: ## sizes and start times of what make dist has built, as the README shows them
+	@contrib/dist/table.sh
+
+dist-reproducible: ## build the last commit twice, in two folders, and compare the bytes (MACHINE=armv7)
+	contrib/dist/reproducible.sh $(MACHINE)
+
+size: ## what is in a static binary, by crate (MACHINE=armv7)
+	@contrib/dist/size.sh $(MACHINE)
+
+machine-test: preflight ## what needs a machine: a full disk, little memory, a clock of 1970, an upgrade by install.sh; as root
+	$(CARGO) build $(BUILD)
+	@for test in install units clock poor_board; do tests/machine/$$test.sh; done
+
+cron-test: preflight ## Debian's cron starts the bot each minute while it is killed; as root, up to four minutes
+	$(CARGO) build $(BUILD)
+	tests/machine/cron.sh
+
+board-test: ## the README's first hour on an emulated ARMv7 with BusyBox alone; as root, after make dist-armv7
+	RECOMPRA=$(CURDIR)/target/dist/recompra-$$(uname -m)-linux-musl tests/machine/board.sh
 
 clean: ## remove what was built
 	$(CARGO) clean

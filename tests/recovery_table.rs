@@ -21,7 +21,7 @@ open, other numbers      | - / amended            | - / amended            | clo
 closed, fills missing    | -                      | -                      | -                      | -                      | -                      | -                      | - | -
 filled                   | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
 cancelled                | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
-refused                  | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
+refused                  | adopted                | adopted                | adopted closed         | -                      | adopted closed         | -                      | - | -
 absent                   | adopted                | adopted                | adopted closed         | adopted closed         | adopted closed         | adopted closed         | - | -
 earlier attempt          | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
 earlier cycle            | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -

@@ -1,18 +1,24 @@
 //! The outside of a bot that trades on Bybit: clock, TLS, REST client and the private stream's thread.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 
+use super::sane_clock::{Awaited, Surroundings, await_time};
 use crate::bybit::{
     Client, Credentials, ExchangeClock, Hosts, HttpTimings, HttpTransport, KeyInfo, PrivateStream, StreamHandle,
     StreamTimings, Tls,
 };
 use crate::config::credentials::Found;
 use crate::config::{Config, Variables, credentials};
-use crate::engine::ports::{Exchange as _, Fault, FaultKind, Signal};
+use crate::core::Timestamp;
+use crate::engine::ports::{AdjustableClock as _, Clock as _, Exchange as _, Fault, FaultKind, Signal};
 use crate::exit::{Exit, Failure};
+
+/// While this machine's clock is not set, it is looked at this often.
+const CLOCK_PAUSE: Duration = Duration::from_secs(2);
 
 /// What is needed to reach the exchange that a configuration names.
 pub struct Connection {
@@ -67,21 +73,58 @@ impl Connection {
         stream.spawn(listener).map_err(|error| bug(format!("the stream's thread cannot be started: {error}")))
     }
 
+    /// Waits until there is a time to work by; what is signed with a wrong one, here and on the stream, is refused.
+    /// `false` if `stop` was set meanwhile. A `STOP` file does not end the wait: its orders are still to be cancelled.
+    ///
+    /// # Errors
+    /// [`Failure`] with [`Exit::KeyRefused`] when the exchange refuses even that question.
+    pub fn await_time(&mut self, stop: &AtomicBool) -> Result<bool, Failure> {
+        match await_time(&mut AtTheDoor { connection: self, stop }) {
+            Awaited::Exchange => Ok(true),
+            Awaited::Stopped => Ok(false),
+            Awaited::Unanswered(fault) => unless_refused(&fault).map(|()| true),
+        }
+    }
+
     /// Refuses a key that may not trade, or may withdraw. A question that is not answered is no refusal: the engine
     /// finds out soon enough whether the exchange can be reached.
     ///
     /// # Errors
     /// [`Failure`] with [`Exit::KeyRefused`].
     pub fn check_key(&mut self) -> Result<(), Failure> {
-        // First of all the clock: what is signed with a wrong one, here and on the stream, is refused.
-        if let Err(fault) = self.client.synchronise_clock() {
-            unless_refused(&fault)?;
-        }
         match self.client.key_info() {
             Ok(info) => refuse_key(&info),
             Err(fault) => unless_refused(&fault),
         }
     }
+}
+
+/// Before the first connection: what the wait for the time asks.
+struct AtTheDoor<'a> {
+    connection: &'a mut Connection,
+    stop: &'a AtomicBool,
+}
+
+impl Surroundings for AtTheDoor<'_> {
+    fn wall(&self) -> Timestamp {
+        wall_clock()
+    }
+
+    fn ask_exchange(&mut self) -> Result<Timestamp, Fault> {
+        self.connection.client.synchronise_clock()?;
+        Ok(self.connection.clock.exchange_time())
+    }
+
+    fn pause(&mut self) -> bool {
+        self.connection.clock.sleep(CLOCK_PAUSE);
+        !self.stop.load(Ordering::SeqCst)
+    }
+}
+
+/// This machine's clock.
+pub fn wall_clock() -> Timestamp {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(0).after(now)
 }
 
 fn refuse_key(info: &KeyInfo) -> Result<(), Failure> {

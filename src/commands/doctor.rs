@@ -23,6 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::state_directory::StateDirectory;
 
 use super::failure_of;
+use super::sane_clock::is_unset;
 
 /// Bybit refuses what is signed more than this ahead of its clock.
 const MOST_AHEAD: Duration = Duration::from_secs(1);
@@ -182,6 +183,16 @@ pub fn clock(measured: Result<(i64, Duration), &Fault>) -> Vec<Finding> {
         Finding::good("network", trip)
     };
     vec![clock, trip]
+}
+
+/// This machine's clock alone, when the exchange cannot be asked: the clock may be why.
+pub fn wall_clock(wall: Timestamp) -> Vec<Finding> {
+    if !is_unset(wall) {
+        return Vec::new();
+    }
+    let found = format!("this machine's clock says {wall}: no certificate can be checked by that");
+    let advice = "let the system keep time (timedatectl set-ntp true, or ntpd); the bot waits until it is set";
+    vec![Finding::warning("clock", found, advice)]
 }
 
 /// The ladder against the instrument's filters, from the current ask.
@@ -409,6 +420,13 @@ mod tests {
             expires: Some(NOW.after(Duration::from_secs(90 * 86_400))),
             days_left: None,
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_is_named_beside_the_network() {
+        assert_eq!(wall_clock(NOW), Vec::new());
+        let findings = wall_clock(Timestamp(60_000));
+        assert!(findings[0].found.contains("1970-01-01T00:01:00") && worst(&findings) == Gravity::Warning);
     }
 
     fn worst(findings: &[Finding]) -> Gravity {

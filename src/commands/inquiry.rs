@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::connection::{Connection, read_credentials};
+use super::connection::{Connection, read_credentials, wall_clock};
 use super::doctor::{self, Report};
 use super::plan::{self, Origin};
 use super::status::Status;
@@ -136,6 +136,7 @@ fn examine(config: &Config, demo_money: Option<Decimal>, variables: Variables<'_
     let time = client.server_time();
     findings.extend(doctor::clock(time.as_ref().map(|check| (-check.behind_ms, check.round_trip))));
     if time.is_err() {
+        findings.extend(doctor::wall_clock(wall_clock()));
         // Nothing else can be asked either; the same finding six times helps nobody.
         return;
     }

@@ -17,6 +17,7 @@ pub mod market;
 pub mod paper;
 pub mod plan;
 pub mod report;
+pub mod sane_clock;
 pub mod status;
 pub mod sweep;
 pub mod trade;

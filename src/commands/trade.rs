@@ -3,18 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, unbounded};
 use log::{info, warn};
 
-use super::connection::{Connection, read_credentials};
+use super::connection::{Connection, read_credentials, wall_clock};
 use super::journal_failure;
 use super::live_feed::LiveFeed;
 use super::status::Status;
 use crate::command_line;
 use crate::config::{Config, Variables};
-use crate::core::Timestamp;
 use crate::core::ledger::Ledger;
 use crate::core::strategy::Goal;
 use crate::engine::ports::{Signal, StopWish};
@@ -74,12 +73,6 @@ fn begin(directory: &StateDirectory) -> Result<Start, Failure> {
         info!("the last start did not end in peace ({} in a row); going on from the journal", start.crashes());
     }
     Ok(start)
-}
-
-/// This machine's clock: the exchange's is not known yet.
-fn wall_clock() -> Timestamp {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// `recompra stop`: asks a running bot to cancel its orders and end, or does it if none runs. The `STOP` file stays, so
@@ -160,7 +153,10 @@ fn trade(
     let stop = Arc::new(AtomicBool::new(false));
     let mut connection = Connection::new(config, Some(credentials), Arc::clone(&stop))?;
     let (signals, received) = unbounded();
-    on_signals(signals.clone(), on_signal, stop)?;
+    on_signals(signals.clone(), on_signal, Arc::clone(&stop))?;
+    if !connection.await_time(&stop)? {
+        return Ok(recovery.ledger);
+    }
     connection.check_key()?;
     let stream = connection.stream(signals)?;
     let clock = connection.clock.clone();

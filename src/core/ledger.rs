@@ -30,6 +30,9 @@ use super::time::Timestamp;
 /// Cost is divided to this many decimals when a sell ends half filled; the rest keeps the rounding.
 const COST_SCALE: u32 = 12;
 
+/// So many attempts of a slot that were refused are remembered.
+const KEPT_REFUSALS: u32 = 4;
+
 /// Everything the bot knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -275,6 +278,11 @@ impl Order {
         }
     }
 
+    /// Whether the exchange refused it when it was sent, and so never took it, unless the name was taken already.
+    pub fn was_refused_at_once(&self) -> bool {
+        matches!(self.end(), Some(End::Refused(_))) && self.order_id.is_none()
+    }
+
     /// Whether every bit of it was executed and booked.
     pub fn is_filled(&self) -> bool {
         self.end() == Some(End::Filled)
@@ -369,10 +377,13 @@ impl Cycle {
     }
 
     /// Drops what no rule needs any more: a level that is bought and sold a thousand times keeps one order a side.
-    /// The base order's executions stay, for they make the price that the ladder hangs from.
+    /// The base order's executions stay, for they make the price that the ladder hangs from; so do the last refusals, which
+    /// the exchange may yet belie.
     fn forget_attempts_before(&mut self, key: OrderKey) {
         self.orders.retain(|earlier, order| {
-            earlier.slot != key.slot || (key.slot == Slot::Buy(0) && order.executed_quantity > Decimal::ZERO)
+            let refusal = order.was_refused_at_once()
+                && (key.attempt.saturating_sub(KEPT_REFUSALS)..key.attempt).contains(&earlier.attempt);
+            earlier.slot != key.slot || refusal || (key.slot == Slot::Buy(0) && order.executed_quantity > Decimal::ZERO)
         });
     }
 
@@ -550,7 +561,11 @@ impl Ledger {
         if let Some((other, _)) = cycle.live(key.slot) {
             return contradiction(format!("order {key} planned while {other} is live in the same slot"));
         }
-        if cycle.orders.get(&key).is_some_and(|earlier| earlier.end() != Some(End::Absent)) {
+        // A refusal may have hidden that the name was taken: then the order is found, but it is never sent again.
+        let free = |earlier: &Order| {
+            earlier.end() == Some(End::Absent) || (order.reason.is_none() && earlier.was_refused_at_once())
+        };
+        if cycle.orders.get(&key).is_some_and(|earlier| !free(earlier)) {
             return contradiction(format!("order {key} planned a second time"));
         }
         if key.slot.side() != order.spec.side() {

@@ -6,6 +6,7 @@
 //! | open | nothing (amended, if its numbers differ) | closed | closed, once it could no longer be hidden |
 //! | closed, executions missing | nothing: older news | nothing new | executions are asked for |
 //! | settled | nothing from the stream; stray from an answer | nothing | nothing |
+//! | refused when it was sent | adopted | adopted, closed, if it has fills | nothing |
 //! | absent | adopted | adopted, closed | nothing |
 //! | nothing (this cycle or a later one) | adopted, or stray | adopted, or stray if it has fills | nothing |
 //! | forgotten (an earlier attempt or cycle) | nothing from the stream; stray from an answer | nothing | nothing |
@@ -36,6 +37,9 @@ pub enum Belief {
     Closed,
     /// Settled, and not as absent.
     Settled,
+    /// Settled as refused when it was sent. The exchange may have looked at its funds or filters before its name, which
+    /// an order that nobody remembers had taken.
+    Refused,
     /// Settled as never arrived.
     Absent,
     /// Not in the ledger, and not to be expected: an earlier attempt or an earlier cycle.
@@ -67,11 +71,13 @@ pub fn belief(ledger: &Ledger, key: OrderKey) -> Belief {
     let Some(cycle) = ledger.cycle.as_ref().filter(|cycle| cycle.number == key.cycle) else {
         return if key.cycle > ledger.last_cycle { Belief::Nothing } else { Belief::Forgotten };
     };
-    match cycle.orders.get(&key).map(|order| &order.state) {
+    let order = cycle.orders.get(&key);
+    match order.map(|order| &order.state) {
         Some(OrderState::Planned) => Belief::Planned,
         Some(OrderState::Open) => Belief::Open,
         Some(OrderState::Closed { .. }) => Belief::Closed,
         Some(OrderState::Settled { end: End::Absent, .. }) => Belief::Absent,
+        Some(OrderState::Settled { .. }) if order.is_some_and(Order::was_refused_at_once) => Belief::Refused,
         Some(OrderState::Settled { .. }) => Belief::Settled,
         None if cycle.latest(key.slot).is_some_and(|(latest, _)| latest.attempt > key.attempt) => Belief::Forgotten,
         None => Belief::Nothing,
@@ -89,7 +95,8 @@ pub fn report(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Sour
         (Belief::Closed, _) | (Belief::Settled | Belief::Forgotten, true) => Finding::Facts(Vec::new()),
         (Belief::Settled | Belief::Forgotten, false) if source == Source::Stream => Finding::Facts(Vec::new()),
         (Belief::Settled | Belief::Forgotten, false) => Finding::Stray,
-        (Belief::Absent | Belief::Nothing, _) => match adoption(ledger, key, report) {
+        (Belief::Refused, true) if report.executed_quantity.is_zero() => Finding::Facts(Vec::new()),
+        (Belief::Refused | Belief::Absent | Belief::Nothing, _) => match adoption(ledger, key, report) {
             Some(facts) => Finding::Facts(facts),
             None if closed && (report.executed_quantity.is_zero() || is_history(ledger, report)) => {
                 Finding::Facts(Vec::new())

@@ -51,8 +51,14 @@ impl Engine<'_> {
                 return Ok(());
             }
         }
+        let first = self.ledger.is_blank();
         let began = self.now();
-        self.record(vec![Record::CycleOpened { cycle, began }])
+        self.record(vec![Record::CycleOpened { cycle, began }])?;
+        if first {
+            // A power cut must not leave a journal that knows of no trading: a later process would begin anew.
+            self.sync();
+        }
+        Ok(())
     }
 
     /// Sends a planned order. Whatever the answer, the ledger knows afterwards what is known.

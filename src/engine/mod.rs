@@ -407,7 +407,7 @@ impl<'a> Engine<'a> {
         } else if self.coins_due && self.reconciled && self.doubts.is_empty() {
             self.look_at_coins()?;
             return Ok(None);
-        } else if self.reconciled && !self.watching && self.doubts.is_empty() {
+        } else if self.reconciled && !self.watching && self.doubts.is_empty() && self.strays.is_empty() {
             self.record(vec![Record::Reconciled])?;
             self.watching = true;
             return Ok(None);
@@ -419,7 +419,7 @@ impl<'a> Engine<'a> {
             }
             self.tell_ladder_error(&decision);
             // One step a turn: what comes meanwhile, a stop above all, is seen before the next is taken.
-            if let Some(step) = decision.steps.into_iter().next() {
+            if let Some(step) = decision.steps.into_iter().find(|step| !self.awaits_stray(step)) {
                 self.carry_out(step)?;
                 return Ok(None);
             }

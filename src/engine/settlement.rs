@@ -151,7 +151,7 @@ impl Engine<'_> {
         };
         let now = self.now();
         let patient = self.doubts.get(&key).is_none_or(|doubt| now.since(doubt.since) < HIDDEN_PATIENCE);
-        if patient || !self.may_have_lost_fills(key) {
+        if patient || !(self.may_have_lost_fills(key) || self.may_be_old(key)) {
             return Ok(());
         }
         if closed {
@@ -189,10 +189,15 @@ impl Engine<'_> {
             return Ok(());
         }
         let Some(order) = self.ledger.order(key).filter(|order| order.is_live()) else { return Ok(()) };
+        if unknown && !order.is_unknown() {
+            // It has fills: it is there after all, and may still rest.
+            self.doubt(key, true);
+            return Ok(());
+        }
         if self.may_have_lost_fills(key) || (order.name_taken && self.is_of_an_earlier_life()) {
             return self.give_up(key);
         }
-        let fact = if unknown && order.executed_quantity.is_zero() {
+        let fact = if unknown {
             info!("{} never arrived", key.slot);
             Record::OrderAbsent { key }
         } else {
@@ -248,10 +253,15 @@ impl Engine<'_> {
 
     /// Whether fills of an order may have been forgotten by the exchange before anybody saw them.
     fn may_have_lost_fills(&self, key: OrderKey) -> bool {
-        let (Some(cycle), Some(order)) = (&self.ledger.cycle, self.ledger.order(key)) else { return false };
-        let unseen = |before| order.planned < before || order.was_placed_unseen();
-        let old = order.was_placed_unseen() && self.now().since(cycle.opened) >= RETENTION;
-        old || self.unseen_before.is_some_and(unseen)
+        let (Some(before), Some(order)) = (self.unseen_before, self.ledger.order(key)) else { return false };
+        order.planned < before || order.was_placed_unseen()
+    }
+
+    /// Whether an order was placed at a time that is not known, perhaps longer ago than the exchange remembers.
+    fn may_be_old(&self, key: OrderKey) -> bool {
+        let opened = self.ledger.cycle.as_ref().map(|cycle| cycle.opened);
+        let old = opened.is_some_and(|opened| self.now().since(opened) >= RETENTION);
+        old && self.ledger.order(key).is_some_and(|order| order.was_placed_unseen())
     }
 
     /// Books the executions of one order. Whether the exchange answered.
@@ -300,7 +310,8 @@ impl Engine<'_> {
         if let Some(fact) = reconcile::execution(&self.ledger, key, execution) {
             return self.record(vec![fact]);
         }
-        if matches!(reconcile::belief(&self.ledger, key), reconcile::Belief::Nothing | reconcile::Belief::Absent) {
+        let believed = reconcile::belief(&self.ledger, key);
+        if matches!(believed, reconcile::Belief::Nothing | reconcile::Belief::Absent | reconcile::Belief::Refused) {
             self.unknown_executions.insert(key);
         }
         Ok(())

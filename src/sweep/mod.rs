@@ -28,9 +28,9 @@
 //!  "shard":null}
 //! ```
 //!
-//! `parameters` is what holds where no axis says otherwise. `sample` is `{"of":6000,"seed":1}` when `sets` were drawn out of
-//! so many. `split` is the first moment of the second part, or null. `shard` is `{"index":1,"of":4}` in a part, whose sets
-//! are those with `number % of == index - 1`.
+//! `parameters` is what holds where no axis says otherwise, as the journal has it. `sample` is `{"of":6000,"seed":1}` when
+//! `sets` were drawn out of so many. `split` is the first moment of the second part, or null. `shard` is
+//! `{"index":1,"of":4}` in a part, whose sets are those with `number % of == index - 1`.
 //!
 //! Then one line for each set, in the order of the numbers. `parameters` has the axes' keys alone, with values as in `axes`:
 //!

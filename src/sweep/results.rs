@@ -191,6 +191,9 @@ impl Reader {
         let Some(bytes) = next_line(&mut lines, path)? else { return Ok(None) };
         let stranger = || Trouble::Wrong(path.to_owned(), "is no file of a sweep's results".to_owned());
         let head: Head = serde_json::from_slice(&bytes).map_err(|_| stranger())?;
+        if !head.part().is_one() {
+            return Err(stranger());
+        }
         if head.format != FORMAT {
             let what = format!("has format {}, this program knows {FORMAT}", head.format);
             return Err(Trouble::Wrong(path.to_owned(), what));
@@ -523,7 +526,9 @@ pub(super) mod tests {
         let head = head(4, None);
         let path = folder.file("r");
         let notes = "my notes\nand more\n";
-        for text in [notes, "my notes", "{\"type\":\"backtest\"}\n"] {
+        let part = Shard { index: 0, of: 0 };
+        let no_part = line_of(&Head { shard: Some(part), ..head.clone() });
+        for text in [notes, "my notes", "{\"type\":\"backtest\"}\n", &no_part] {
             std::fs::write(&path, text).unwrap();
             assert!(known(&path, &head).unwrap_err().to_string().contains("no file of a sweep's results"), "{text}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);

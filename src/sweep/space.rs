@@ -171,19 +171,24 @@ impl Shard {
     pub fn parse(text: &str) -> Result<Self, String> {
         let numbers = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
         match numbers {
-            Some((index, of)) if index >= 1 && index <= of => Ok(Self { index, of }),
+            Some((index, of)) if (Self { index, of }).is_one() => Ok(Self { index, of }),
             _ => Err(format!("{text:?} is no shard: write I/N, the I-th of N parts, for example 1/4")),
         }
     }
 
+    /// Whether there is such a part.
+    pub(super) fn is_one(self) -> bool {
+        (1..=self.of).contains(&self.index)
+    }
+
     /// How many of a sweep's sets belong to it.
     pub fn sets(self, all: u64) -> u64 {
-        (all + self.of - self.index) / self.of
+        all.saturating_sub(self.index - 1).div_ceil(self.of)
     }
 
     /// The number of its `place`-th set, from 0.
     pub fn number(self, place: u64) -> u64 {
-        place * self.of + self.index - 1
+        place.saturating_mul(self.of).saturating_add(self.index - 1)
     }
 }
 
@@ -259,6 +264,7 @@ mod tests {
 
     #[test]
     fn shards_share_all_sets_among_them() {
+        assert_eq!(Shard { index: 3, of: u64::MAX }.sets(2), 0);
         for (all, of) in [(10, 3), (2, 5), (0, 1), (12, 4)] {
             let shards = (1..=of).map(|index| Shard { index, of });
             let mut numbers: Vec<u64> =

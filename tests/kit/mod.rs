@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use recompra::core::Decimal;
+use recompra::simulation::hub::{TimeSource, wall_clock};
 use recompra::simulation::server::{Server, ServerOptions};
 use recompra::simulation::settings::{AccountSettings, Listing, RateLimits};
 use recompra::simulation::{Exchange, Hub, Settings};
@@ -45,6 +46,11 @@ pub struct Venue {
 
 impl Venue {
     pub fn new(name: &str, account: AccountSettings) -> Self {
+        Self::at(name, account, Arc::new(wall_clock))
+    }
+
+    /// The same, with a time of its own.
+    pub fn at(name: &str, account: AccountSettings, time: TimeSource) -> Self {
         let folder = std::env::temp_dir().join(format!("recompra-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
@@ -55,7 +61,7 @@ impl Venue {
             rate_limits: limits,
             ..Settings::default()
         };
-        let hub = Hub::on_wall_clock(Exchange::new(settings));
+        let hub = Hub::new(Exchange::new(settings), time);
         let server = Server::start("127.0.0.1:0", Arc::clone(&hub), ServerOptions::default()).unwrap();
         Self { hub, folder, server }
     }

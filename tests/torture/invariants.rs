@@ -149,10 +149,10 @@ fn sums_differ(world: &World, ledger: &Ledger) -> Option<String> {
         }
     }
     let difference = (held.quantity - (books.held - world.mirror.totals.written_off)).abs();
-    // Cycles that were traded under other filters than today's cannot always be replayed from the exchange alone: of
-    // their dust, less than a step may be unknown after a lost disk.
+    // A ledger that was rebuilt begins with a cycle that can be replayed: of the dust of those before it, less than a step
+    // may be unknown. One that could not be rebuilt holds nothing, and says so.
     let step = ledger.instrument.as_ref().map_or(Decimal::ZERO, |instrument| instrument.quantity_step);
-    let dust = world.journal_lost && world.meddled && difference < step;
+    let dust = world.journal_lost && (difference < step || ledger.alarm().is_some());
     if !difference.is_zero() && !dust {
         return Some(format!(
             "{} held in the ledger, {} on the exchange",
@@ -268,7 +268,7 @@ impl Observer for Watcher {
             Record::Executed { key, execution } => booked_as_executed(world, *key, execution),
             Record::CycleClosed { .. } => world.cycles += 1,
             Record::OrderPlanned { key, .. } if key.slot.side() == Side::Buy => within_capital(world),
-            Record::CoinsMissing { quantity } => world.books.write_off(*quantity),
+            Record::CoinsMissing { .. } => world.books.write_off(ledger.totals.written_off),
             _ => {}
         }
         if ledger.time != world.mirror.time {

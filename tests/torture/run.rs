@@ -152,6 +152,7 @@ impl World {
             self.broken(6, difference);
         }
         self.mirror = recovered.clone();
+        self.books.write_off(recovered.totals.written_off);
         if !recovered.is_blank() {
             super::invariants::forget_history(self, recovered.watched.0);
         }
