@@ -133,7 +133,7 @@ impl Report<'_> {
         }
         format!(
             "<h3>Each month</h3><div class=scroll><table class=months><thead><tr><th>Month<th>Cycles closed<th>Their \
-             profit<th><th>Change with what is held<tbody>{rows}</table></div>"
+             profit<th class=share><th>Change with what is held<tbody>{rows}</table></div>"
         )
     }
 

@@ -12,7 +12,7 @@ use crate::core::money::{Decimal, text};
 use crate::core::parameters::{DeviationFrom, Parameters, TakeProfitMode};
 
 /// The parameters under the names of the configuration, in its order.
-fn parameters(parameters: &Parameters) -> Vec<(&'static str, String)> {
+pub(super) fn parameters(parameters: &Parameters) -> Vec<(&'static str, String)> {
     let duration = |duration: Duration| humantime::format_duration(duration).to_string();
     let off = || "off".to_owned();
     vec![
@@ -51,7 +51,8 @@ fn parameters(parameters: &Parameters) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn table(rows: &[(&str, String)]) -> String {
+/// Names and what they stand for.
+pub(super) fn table(rows: &[(&str, String)]) -> String {
     let mut out = "<div class=scroll><table class=words><tbody>".to_owned();
     for (name, value) in rows {
         let _ = write!(out, "<tr><th scope=row><code>{}</code><td>{}", escaped(name), escaped(value));

@@ -15,8 +15,10 @@ use super::page::document;
 use super::plot::Plot;
 use super::plot::axis::{Tick, Values};
 use super::series::coordinate;
+use super::settings;
 use super::words::{self, count};
 use crate::core::money::{self, Decimal, text};
+use crate::core::parameters::Parameters;
 
 /// More pairs of axes than this are not drawn.
 const MOST_PAIRS: usize = 6;
@@ -291,22 +293,23 @@ impl Sweep {
     }
 
     fn best(&self) -> String {
-        let mut out = "<h2>The best</h2><div class=scroll><table><thead><tr>".to_owned();
-        for (key, _) in &self.axes {
-            let _ = write!(out, "<th>{}", escaped(key));
-        }
-        out.push_str("<th>Profit<th>Drawdown<th>Cycles");
+        let mut out =
+            "<h2>The best</h2><div class=scroll><table><thead><tr><th>Profit<th>Drawdown<th>Cycles".to_owned();
         if self.is_split() {
             out.push_str("<th>Second part<th>Drawdown<th>Cycles");
         }
+        for (key, _) in &self.axes {
+            let _ = write!(out, "<th>{}", escaped(key));
+        }
         out.push_str("<tbody>");
         for set in self.sets.iter().take(BEST) {
-            let mut cells = set.values.clone();
+            let mut cells = Vec::new();
             for part in [Some(&set.first), set.second.as_ref()].into_iter().flatten() {
                 cells.push(words::percent(part.measure));
                 cells.push(words::percent(-part.drawdown));
                 cells.push(words::apart(&part.cycles.to_string()));
             }
+            cells.extend(set.values.iter().cloned());
             out.push_str(&row(&cells));
         }
         let _ = write!(
@@ -317,16 +320,13 @@ impl Sweep {
     }
 
     fn origin(&self) -> String {
-        let mut out =
-            "<h2>What held where no axis says otherwise</h2><div class=scroll><table class=words><tbody>".to_owned();
-        let parameters = self.head["parameters"].as_object().into_iter().flatten();
-        for (key, value) in parameters {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let _ = write!(out, "<tr><th scope=row><code>{}</code><td>{}", escaped(key), escaped(&value));
-        }
+        // What another version wrote may lack a parameter of this one; it is then left out as a whole.
+        let held: Option<Parameters> = serde_json::from_value(self.head["parameters"].clone()).ok();
+        let rows = held.map(|held| settings::parameters(&held)).unwrap_or_default();
+        let mut out = format!("<h2>What held where no axis says otherwise</h2>{}", settings::table(&rows));
         let _ = write!(
             out,
-            "</table></div><p class=note>Path {}, slippage {} %, fees {} (maker) and {} (taker), swept by recompra {}. The past \
+            "<p class=note>Path {}, slippage {} %, fees {} (maker) and {} (taker), swept by recompra {}. The past \
              promises nothing.",
             escaped(&self.word(&["path"])),
             escaped(&self.word(&["slippage"])),

@@ -106,8 +106,8 @@ fn begin(file: &CandleFile, from: Option<Timestamp>, path: &Path) -> Result<Time
                     moment(first)
                 );
             }
-            let next = Timestamp(last.0 + MINUTE);
-            Ok(from.map_or(next, |from| from.max(next)))
+            // A later --from would leave a hole.
+            Ok(Timestamp(last.0 + MINUTE))
         }
         (None, Some(from)) => Ok(from),
         (None, None) => {
