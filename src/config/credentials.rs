@@ -1,11 +1,12 @@
-//! The API key and secret: from files that the configuration names, else from the environment.
+//! The API key and secret: from files that the configuration names, else from systemd's credentials, else from the
+//! environment.
 //!
 //! They are never part of [`Config`], never printed, and errors name where they were looked for, not what was
 //! found there.
 
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Config, Variables};
 
@@ -43,11 +44,13 @@ struct Wanted<'a> {
     what: &'static str,
     key: &'static str,
     file: Option<&'a Path>,
+    /// What `LoadCredential` of the unit calls it.
+    credential: &'static str,
     variable: &'static str,
 }
 
-/// Reads both values: each from its file if the configuration names one, else from `BYBIT_API_KEY` and
-/// `BYBIT_API_SECRET`. White space around them is dropped.
+/// Reads both values: each from its file if the configuration names one, else from the files `api_key` and `api_secret` of
+/// `$CREDENTIALS_DIRECTORY` (systemd's `LoadCredential`), else from `BYBIT_API_KEY` and `BYBIT_API_SECRET`. White space around them is dropped.
 ///
 /// # Errors
 /// All that is missing, empty, unreadable or malformed, one line each, with both ways to give it.
@@ -57,12 +60,14 @@ pub fn read(config: &Config, variables: Variables<'_>) -> Result<Found, String> 
             what: "API key",
             key: "api_key_file",
             file: config.api_key_file.as_deref(),
+            credential: "api_key",
             variable: "BYBIT_API_KEY",
         },
         Wanted {
             what: "API secret",
             key: "api_secret_file",
             file: config.api_secret_file.as_deref(),
+            credential: "api_secret",
             variable: "BYBIT_API_SECRET",
         },
     ];
@@ -79,9 +84,10 @@ pub fn read(config: &Config, variables: Variables<'_>) -> Result<Found, String> 
 impl Wanted<'_> {
     fn find(&self, variables: Variables<'_>, warnings: &mut Vec<String>) -> Result<(String, String), String> {
         let Self { what, key, variable, .. } = self;
-        let (text, source) = if let Some(path) = self.file {
-            let text = read_file(path).map_err(|reason| format!("{what}: {key} {}: {reason}", path.display()))?;
-            if others_may_read(path) {
+        let file = self.file.map(Path::to_owned).or_else(|| self.from_systemd(variables));
+        let (text, source) = if let Some(path) = file {
+            let text = read_file(&path).map_err(|reason| format!("{what}: {key} {}: {reason}", path.display()))?;
+            if others_may_read(&path) {
                 let path = path.display();
                 warnings.push(format!("{path}: everybody on this machine can read the {what}: chmod 600 {path}"));
             }
@@ -105,6 +111,12 @@ impl Wanted<'_> {
             return Err(format!("{what}: {source} holds blanks or characters that no key has: one line with it alone"));
         }
         Ok((value.to_owned(), source))
+    }
+
+    /// systemd's own credential of this name, if the unit gave one.
+    fn from_systemd(&self, variables: Variables<'_>) -> Option<PathBuf> {
+        let file = PathBuf::from(variables("CREDENTIALS_DIRECTORY")?).join(self.credential);
+        file.exists().then_some(file)
     }
 }
 
@@ -175,6 +187,21 @@ mod tests {
         let found = read_with([Some(&key.0), None], &variables).unwrap();
         assert_eq!(found.credentials.key, "from-file");
         assert_eq!(found.warnings, [""; 0]);
+    }
+
+    #[test]
+    fn systemd_s_credentials_go_between_the_files_and_the_environment() {
+        let folder = std::env::temp_dir().join(format!("recompra-credentials-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("api_key"), "from-systemd\n").unwrap();
+        let directory = folder.display().to_string();
+        let variables = [("CREDENTIALS_DIRECTORY", &*directory), ("BYBIT_API_KEY", "k"), ("BYBIT_API_SECRET", "s")];
+        let found = read_with([None; 2], &variables).unwrap();
+        // What is not among them is looked for further on.
+        assert_eq!(found.credentials, Credentials { key: "from-systemd".into(), secret: "s".into() });
+        let file = File::new("before-systemd", "from-file", 0o600);
+        assert_eq!(read_with([Some(&file.0), None], &variables).unwrap().credentials.key, "from-file");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

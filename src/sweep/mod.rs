@@ -87,8 +87,10 @@ pub type Read<'a> = &'a (dyn Fn(&[(&str, &str)]) -> Result<Parameters, Refusal> 
 pub struct Sweep<'a> {
     /// The sets.
     pub space: &'a Space,
-    /// The market, or its first part and its second.
-    pub parts: &'a [Recording],
+    /// The market, or its first part.
+    pub in_sample: &'a Recording,
+    /// Its second part, if it is split.
+    pub out_of_sample: Option<&'a Recording>,
     /// Which of a candle's high and low came first.
     pub path: Path,
     /// The bot's name.
@@ -117,26 +119,22 @@ impl Sweep<'_> {
     }
 
     fn trade(&self, parameters: &Parameters) -> Result<Outcome, Obstacle> {
-        let mut measured = Vec::with_capacity(self.parts.len());
-        for part in self.parts {
-            match self.backtest(part, parameters) {
-                Ok(measures) => measured.push(measures),
-                Err(Obstacle::Engine(Failure::Ladder(error))) => {
-                    return Ok(Outcome::Refused { key: "ladder".to_owned(), reason: error.to_string() });
-                }
-                Err(obstacle) => return Err(obstacle),
+        let traded = self.backtest(self.in_sample, parameters).and_then(|in_sample| {
+            let out_of_sample = self.out_of_sample.map(|part| self.backtest(part, parameters)).transpose()?;
+            Ok(Outcome::Result { in_sample, out_of_sample })
+        });
+        match traded {
+            Err(Obstacle::Engine(Failure::Ladder(error))) => {
+                Ok(Outcome::Refused { key: "ladder".to_owned(), reason: error.to_string() })
             }
+            other => other,
         }
-        let mut measured = measured.into_iter();
-        let first =
-            measured.next().ok_or_else(|| Obstacle::Market(crate::simulation::market::MarketError::no_price()))?;
-        Ok(Outcome::Result { in_sample: Box::new(first), out_of_sample: measured.next().map(Box::new) })
     }
 
-    fn backtest(&self, part: &Recording, parameters: &Parameters) -> Result<Measures, Obstacle> {
+    fn backtest(&self, part: &Recording, parameters: &Parameters) -> Result<Box<Measures>, Obstacle> {
         let mut course = Course::default();
         let exchange = (self.exchange)(parameters);
         let end = backtest::run(exchange, part.play(self.path), self.bot, parameters, &mut course)?;
-        Ok(Measures::from(&Summary::new(&end, &course, part, self.path, self.taker_fee)))
+        Ok(Box::new(Measures::from(&Summary::new(&end, &course, part, self.path, self.taker_fee))))
     }
 }

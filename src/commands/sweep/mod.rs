@@ -102,13 +102,17 @@ fn run(options: &SweepRun) -> Result<(), Failure> {
         fee_taker: text(options.fee_taker),
         shard,
     };
-    let parts: Vec<Recording> = match split {
-        Some(at) => <[Recording; 2]>::from(recording.split(at)).into(),
-        None => vec![recording],
+    let (in_sample, out_of_sample) = match split {
+        None => (recording, None),
+        Some(at) => {
+            let (first, second) = recording.split(at);
+            (first, Some(second))
+        }
     };
     let sweep = Sweep {
         space: &space,
-        parts: &parts,
+        in_sample: &in_sample,
+        out_of_sample: out_of_sample.as_ref(),
         path: order(options.path),
         bot: &config.bot,
         taker_fee: options.fee_taker,

@@ -52,7 +52,7 @@ pub struct MarketError {
 
 impl MarketError {
     /// A market without a first price.
-    pub(crate) fn no_price() -> Self {
+    pub(super) fn no_price() -> Self {
         Self { file: "the market".to_owned(), line: None, column: None, reason: "has no price at all".to_owned() }
     }
 }
