@@ -32,7 +32,7 @@ DIST_EACH = $(MACHINES:%=dist-%)
 MACHINE  ?= armv7
 TESTED   ?= $(MACHINES)
 
-.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim check fmt architecture bench doc conformance fuzz clean
+.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim coverage check fmt architecture bench doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -60,8 +60,9 @@ run: preflight ## several cycles of the whole bot against the exchange inside it
 test: preflight ## all tests
 	$(CARGO) test $(BUILD)
 
-torture: preflight ## a million seeds of the simulation that makes everything fail (RECOMPRA_SEEDS=n for another number)
+torture: preflight ## a million seeds of the simulation that makes everything fail, and a thousand real kills (RECOMPRA_SEEDS, RECOMPRA_KILLS)
 	RECOMPRA_SEEDS=$${RECOMPRA_SEEDS:-1000000} $(CARGO) test --profile torture $(BUILD) --test torture -- --nocapture whatever
+	RECOMPRA_KILLS=$${RECOMPRA_KILLS:-1000} $(CARGO) test --profile torture $(BUILD) --test kills -- --nocapture
 
 sim: preflight ## one seed of that simulation, with everything that happens in it: make sim SEED=7
 	RECOMPRA_SEED=$(SEED) $(CARGO) test $(BUILD) --test torture -- --nocapture whatever
@@ -72,10 +73,18 @@ check: preflight ## formatting, lints, documentation and architecture, all witho
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps $(BUILD)
 	$(CARGO) test $(BUILD) --test architecture
 
+# Their own tests and the simulation; what the rest of the suite would add is not needed to reach the goal.
+coverage: preflight ## line coverage of the core, the engine and the journal: at least 95 %; needs cargo-tarpaulin
+	@$(CARGO) tarpaulin --version >/dev/null 2>&1 || { echo "make: missing: cargo-tarpaulin: cargo install --locked cargo-tarpaulin" >&2; exit 1; }
+	$(CARGO) tarpaulin --engine llvm --skip-clean --target-dir target/coverage $(BUILD) \
+	  --lib --test strategy_properties --test recovery_table --test absence_table --test torture \
+	  --include-files 'src/core/*' --include-files 'src/engine/*' --include-files 'src/journal/*' \
+	  --out Stdout --out Lcov --output-dir target/coverage --fail-under 95
+
 architecture: preflight ## only the checks of the architecture
 	$(CARGO) test $(BUILD) --test architecture
 
-bench: preflight ## the backtest beside a floor program, as ratios
+bench: preflight ## the backtest and the sweep beside a floor program, as ratios
 	$(CARGO) bench $(BUILD) --bench backtest
 
 fmt: ## format the sources

@@ -17,7 +17,8 @@
 //!                 Pure: no I/O, no clock, no threads, no floats
 //! ```
 //!
-//! `backtest` is the engine on the simulated exchange without a wire, and the measures of what came of it.
+//! `backtest` is the engine on the simulated exchange without a wire, and the measures of what came of it; `sweep` is many
+//! of them, over sets of parameters; `report` shows one, or what a journal holds, or a sweep, as a page with plots.
 //!
 //! Around them: `command_line` reads what the user types, `config` what the user wrote, `commands` wire the parts together
 //! for each command, `state_directory` knows the files of a bot, `logging` and `exit` how the program speaks and ends.
@@ -41,5 +42,7 @@ pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod narrator;
+pub mod report;
 pub mod simulation;
 pub mod state_directory;
+pub mod sweep;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use recompra::command_line::{self, Answer, Command, CommandLine};
-use recompra::commands::{backtest, exchange, inquiry, inspection, paper, trade};
+use recompra::commands::{backtest, exchange, fetch, inquiry, inspection, paper, report, sweep, trade};
 use recompra::exit::{Exit, Failure};
 use recompra::logging;
 
@@ -39,6 +39,9 @@ fn obey(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Paper(options) => paper::paper(&options)?,
         Command::Backtest(options) => backtest::backtest(&options)?,
+        Command::Report(options) => report::report(&options, &variables)?,
+        Command::Fetch(options) => fetch::fetch(&options)?,
+        Command::Sweep(options) => sweep::sweep(&options)?,
         Command::Exchange(options) => exchange::exchange(&options)?,
         Command::Run(options) => trade::run(&options, &variables)?,
         Command::Stop(options) => trade::stop(&options, &variables)?,

@@ -137,6 +137,7 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
         Record::Journal { .. }
         | Record::InstrumentSeen { .. }
         | Record::OrderAccepted { .. }
+        | Record::NameTaken { .. }
         | Record::OrderAbsent { .. }
         | Record::CancelAsked { .. }
         | Record::CancelFailed { .. }

@@ -2,7 +2,8 @@
 //!
 //! Orders without fills are told for a day, orders with fills and executions for a week. So silence about an order that
 //! was last seen less than a week ago means that it had no fills but those that are listed; after that it means nothing,
-//! which is said, and stops new buys.
+//! which is said, and stops new buys. Where the exchange refused an order because its name was taken, and does not tell who
+//! took it within a day of the cycle's beginning, it was an order of an earlier life, longer ago than it remembers.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use recompra::engine::{Assignment, Engine, World};
 const TABLE: &str = "
 believed              | a minute | 25 hours | 8 days
 planned               | absent   | absent   | alarmed closed
+planned, name taken   | alarmed closed | closed | alarmed closed
 open                  | closed   | closed   | alarmed closed
 open, cancel asked    | closed   | closed   | alarmed closed
 closed, fills missing | -        | -        | alarmed closed
@@ -93,6 +95,7 @@ fn ledger(belief: &str) -> Ledger {
     ];
     records.extend(match belief {
         "planned" => vec![],
+        "planned, name taken" => vec![Record::NameTaken { key: KEY }],
         "open" => vec![accepted],
         "open, cancel asked" => vec![accepted, Record::CancelAsked { key: KEY }],
         "closed, fills missing" => vec![accepted, closed],

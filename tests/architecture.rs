@@ -46,6 +46,16 @@ const PARTS: &[Part] = &[
         because: "a backtest is the engine on the simulated exchange, and no more",
     },
     Part {
+        name: "report",
+        may_import: &["core", "engine::ports", "backtest", "simulation::market"],
+        because: "a report tells what records and prices say, and opens no file",
+    },
+    Part {
+        name: "sweep",
+        may_import: &["core", "backtest", "engine::Failure", "simulation"],
+        because: "a sweep is many backtests; what parameters may be is told to it",
+    },
+    Part {
         name: "config",
         may_import: &["core", "bybit::address", "bybit::environment"],
         because: "the configuration is read before anything else exists",

@@ -13,7 +13,7 @@ use recompra::core::{Decimal, Timestamp, money};
 
 const TABLE: &str = "
 believed                 | open             | open, partly filled | filled          | cancelled       | cancelled, partly filled | rejected        | cancelled long ago | filled long ago
-planned                  | accepted               | accepted               | accepted closed        | accepted closed        | accepted closed        | accepted closed        | closed | closed
+planned                  | accepted               | accepted               | accepted closed        | accepted closed        | accepted closed        | accepted closed        | closed | alarmed closed
 open                     | -                      | -                      | closed                 | closed                 | closed                 | closed                 | closed | closed
 open, partly filled      | -                      | -                      | closed                 | closed                 | closed                 | closed                 | closed | closed
 open, cancel asked       | -                      | -                      | closed                 | closed                 | closed                 | closed                 | closed | closed
@@ -21,7 +21,7 @@ open, other numbers      | - / amended            | - / amended            | clo
 closed, fills missing    | -                      | -                      | -                      | -                      | -                      | -                      | - | -
 filled                   | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
 cancelled                | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
-refused                  | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
+refused                  | adopted                | adopted                | adopted closed         | -                      | adopted closed         | -                      | - | -
 absent                   | adopted                | adopted                | adopted closed         | adopted closed         | adopted closed         | adopted closed         | - | -
 earlier attempt          | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
 earlier cycle            | - / stray              | - / stray              | -                      | -                      | -                      | -                      | - | -
@@ -166,6 +166,7 @@ fn name(finding: &Finding) -> String {
         Record::OrderAmended { .. } => "amended",
         Record::OrderClosed { .. } => "closed",
         Record::OrderAdopted { .. } => "adopted",
+        Record::Alarmed { .. } => "alarmed",
         other => panic!("not a fact about an order: {other:?}"),
     };
     match finding {

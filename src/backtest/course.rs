@@ -74,6 +74,13 @@ impl Course {
             None => self.positions.push(position),
         }
     }
+
+    /// Coins have left the account without a fill.
+    fn write_off(&mut self, time: Timestamp, quantity: Decimal) {
+        if let Some(last) = self.positions.last().cloned() {
+            self.positions.push(Position { time, quantity: last.quantity - quantity, ..last });
+        }
+    }
 }
 
 impl Observer for Course {
@@ -94,6 +101,7 @@ impl Observer for Course {
                 self.longest_cycle = self.longest_cycle.max(time.since(self.opened));
             }
             Record::CycleOpened { began, .. } => self.opened = *began,
+            Record::CoinsMissing { quantity } => self.write_off(time, *quantity),
             _ => {}
         }
     }
@@ -157,11 +165,11 @@ impl Climb {
         let level = (self.peak - position.cash).checked_div(a_tick).map_or(u32::MAX, floor_u32);
         let mut stretch = Stretch { peak: level, peak_time: None, low: u32::MAX, low_before: u32::MAX, fall: 0 };
         let (first, first_quarter) = recording.point_at(position.time);
-        for candle in first..recording.len() {
+        let end = recording.starts().partition_point(|start| *start < until);
+        let mut next = first;
+        while let Some(candle) = recording.first_outside(next..end, stretch.low, stretch.peak) {
+            next = candle + 1;
             let start = recording.starts()[candle];
-            if start >= until {
-                break;
-            }
             let prices = recording.played(candle, path);
             let skipped = if candle == first { first_quarter } else { 0 };
             for (quarter, price) in prices.into_iter().enumerate().skip(skipped) {

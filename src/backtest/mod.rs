@@ -21,10 +21,12 @@ use crate::simulation::Exchange;
 use crate::simulation::direct::Direct;
 use crate::simulation::market::{Market, MarketError};
 
-/// In memory no message is ever lost, so looking for lost ones this often in market time is enough.
-pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// Longer than any recording.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// In memory no message is ever lost: after the first reconciliation there is nothing to look for.
+pub const RECONCILE_INTERVAL: Duration = NEVER;
 /// Bot and exchange read one clock.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const CLOCK_INTERVAL: Duration = NEVER;
 
 /// How a run ended.
 #[derive(Clone, Debug)]

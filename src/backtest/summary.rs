@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
+
 use super::End;
 use super::course::{Course, drawdown};
-use crate::core::money::Decimal;
+use crate::core::money::{Decimal, text};
 use crate::core::time::Timestamp;
 use crate::simulation::market::{Path, Recording};
 
@@ -83,5 +85,36 @@ impl Summary {
     /// An amount as a percentage of the most that was bound; zero if nothing was.
     pub fn percent(&self, amount: Decimal) -> Decimal {
         amount.checked_div(self.most_bound).map_or(Decimal::ZERO, |share| share * Decimal::ONE_HUNDRED)
+    }
+
+    /// The figures by name: amounts as exact decimals in quote coin, durations in seconds, percentages of `most_bound`.
+    pub fn figures(&self) -> Map<String, Value> {
+        let percent = |amount| text(self.percent(amount).round_dp(4));
+        let fees: Map<String, Value> = self.fees.iter().map(|(coin, fee)| (coin.clone(), text(*fee).into())).collect();
+        let figures = json!({
+            "from": self.from.to_string(),
+            "to": self.to.to_string(),
+            "cycles": self.cycles,
+            "executions": self.executions,
+            "profit": text(self.profit),
+            "return_percent": percent(self.profit),
+            "held": { "quantity": text(self.held), "cost": text(self.held_cost) },
+            "equity": text(self.equity),
+            "equity_percent": percent(self.equity),
+            "most_bound": text(self.most_bound),
+            "drawdown": text(self.drawdown),
+            "drawdown_percent": percent(self.drawdown),
+            "under_water_seconds": self.under_water.as_secs(),
+            "longest_cycle_seconds": self.longest_cycle.as_secs(),
+            "fees": fees,
+            "first_price": text(self.first_price),
+            "last_price": text(self.last_price),
+            "buy_and_hold": text(self.buy_and_hold.round_dp(8)),
+            "buy_and_hold_percent": percent(self.buy_and_hold),
+        });
+        match figures {
+            Value::Object(figures) => figures,
+            _ => Map::new(),
+        }
     }
 }

@@ -33,7 +33,7 @@ pub mod transport;
 mod wire;
 
 pub use address::Address;
-pub use client::{Client, KeyInfo, TimeCheck};
+pub use client::{Client, Interval, KLINES_A_PAGE, KeyInfo, Kline, TimeCheck};
 pub use clock::ExchangeClock;
 pub use environment::{Environment, Hosts};
 pub use link::StreamTimings;

@@ -5,13 +5,18 @@ use std::path::PathBuf;
 
 use bpaf::{OptionParser, Parser, construct, long};
 
+use super::fetch::fetch;
 use super::options::{config, decimal, files, json, market};
+use super::report::report;
+use super::sweep::sweep;
 use super::{Audit, Backtest, CandlePath, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
 use crate::core::Decimal;
 
 /// The names of the commands.
-pub(super) const NAMES: &[&str] =
-    &["paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "backtest", "exchange"];
+pub(super) const NAMES: &[&str] = &[
+    "paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "backtest", "sweep", "report", "fetch",
+    "exchange",
+];
 
 /// All commands, in the order a newcomer needs them.
 pub(super) fn command() -> impl Parser<Command> {
@@ -24,8 +29,11 @@ pub(super) fn command() -> impl Parser<Command> {
     let audit = audit().command("audit").map(Command::Audit);
     let stop = stop().command("stop").map(Command::Stop);
     let backtest = backtest().command("backtest").map(Command::Backtest);
+    let sweep = sweep().command("sweep").map(Command::Sweep);
+    let report = report().command("report").map(Command::Report);
+    let fetch = fetch().command("fetch").map(Command::Fetch);
     let exchange = exchange().command("exchange").map(Command::Exchange);
-    construct!([paper, plan, doctor, run, status, explain, audit, stop, backtest, exchange])
+    construct!([paper, plan, doctor, run, status, explain, audit, stop, backtest, sweep, report, fetch, exchange])
 }
 
 fn paper() -> OptionParser<Paper> {
@@ -128,7 +136,7 @@ fn audit() -> OptionParser<Audit> {
         .footer("Example:\n   recompra audit --opening USDT=10000\n The exit code is 1 if there is a difference.")
 }
 
-fn state_dir() -> impl Parser<Option<PathBuf>> {
+pub(super) fn state_dir() -> impl Parser<Option<PathBuf>> {
     long("state-dir")
         .help("Read this state directory, without a configuration")
         .argument::<PathBuf>("DIR")
@@ -147,17 +155,35 @@ fn stop() -> OptionParser<Stop> {
 }
 
 fn backtest() -> OptionParser<Backtest> {
-    let market = long("market")
-        .help("Candles as CSV, also .gz: Bybit's kline archives, or timestamp,open,high,low,close,volume")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.csv*"));
+    let market = recorded();
     let config = long("config")
         .short('c')
         .help("Take the strategy's parameters from this file instead of the built-in example")
         .argument::<PathBuf>("FILE")
         .complete_shell(files("*.toml"))
         .optional();
-    let path = long("path")
+    let path = path();
+    let slippage = slippage();
+    let fee_maker = fee("fee-maker", "Fee of resting orders, a fraction");
+    let fee_taker = fee("fee-taker", "Fee of orders that take, a fraction");
+    let trades = long("trades").help("Write every fill to this file, as CSV").argument::<PathBuf>("FILE").optional();
+    let no_cache = no_cache();
+    let json = json("One JSON object instead of text");
+    construct!(Backtest { market, config, path, slippage, fee_maker, fee_taker, trades, no_cache, json })
+        .to_options()
+        .descr("What the bot would have done over recorded candles: the same code that trades")
+        .footer("Example:\n   recompra backtest --market btc-1m-2022-01.csv.gz --config recompra.toml")
+}
+
+pub(super) fn recorded() -> impl Parser<PathBuf> {
+    long("market")
+        .help("Candles as CSV, also .gz: Bybit's kline archives, or timestamp,open,high,low,close,volume")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.csv*"))
+}
+
+pub(super) fn path() -> impl Parser<CandlePath> {
+    long("path")
         .help("What came first in a minute: nearest (to the open), pessimistic (the high) or optimistic (the low)")
         .argument::<String>("PATH")
         .parse(|word| match word.as_str() {
@@ -167,23 +193,21 @@ fn backtest() -> OptionParser<Backtest> {
             _ => Err("must be nearest, pessimistic or optimistic"),
         })
         .fallback(CandlePath::Nearest)
-        .format_fallback(|_, f| f.write_str("nearest"));
-    let slippage = long("slippage")
+        .format_fallback(|_, f| f.write_str("nearest"))
+}
+
+pub(super) fn slippage() -> impl Parser<Decimal> {
+    long("slippage")
         .help("By how many per cent market orders trade worse than the best price")
         .argument::<String>("PERCENT")
         .parse(decimal)
         .guard(|percent| (Decimal::ZERO..=Decimal::TEN).contains(percent), "must be from 0 to 10")
         .fallback(Decimal::ZERO)
-        .display_fallback();
-    let fee_maker = fee("fee-maker", "Fee of resting orders, a fraction");
-    let fee_taker = fee("fee-taker", "Fee of orders that take, a fraction");
-    let trades = long("trades").help("Write every fill to this file, as CSV").argument::<PathBuf>("FILE").optional();
-    let no_cache = long("no-cache").help("Keep no faster copy beside the candles, and use none").switch();
-    let json = json("One JSON object instead of text");
-    construct!(Backtest { market, config, path, slippage, fee_maker, fee_taker, trades, no_cache, json })
-        .to_options()
-        .descr("What the bot would have done over recorded candles: the same code that trades")
-        .footer("Example:\n   recompra backtest --market btc-1m-2022-01.csv.gz --config recompra.toml")
+        .display_fallback()
+}
+
+pub(super) fn no_cache() -> impl Parser<bool> {
+    long("no-cache").help("Keep no faster copy beside the candles, and use none").switch()
 }
 
 fn exchange() -> OptionParser<Exchange> {
@@ -216,7 +240,7 @@ fn text(name: &'static str, help: &'static str, metavar: &'static str, default: 
         .display_fallback()
 }
 
-fn fee(name: &'static str, help: &'static str) -> impl Parser<Decimal> {
+pub(super) fn fee(name: &'static str, help: &'static str) -> impl Parser<Decimal> {
     let most = Decimal::new(1, 1);
     long(name)
         .help(help)

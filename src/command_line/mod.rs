@@ -4,7 +4,10 @@
 //! and numbers are used by the command itself.
 
 mod commands;
+mod fetch;
 mod options;
+mod report;
+mod sweep;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,6 +17,9 @@ use bpaf::{Args, OptionParser, ParseFailure, Parser, construct};
 
 use crate::core::Decimal;
 use crate::exit::Exit;
+pub use fetch::Fetch;
+pub use report::{JournalSource, Report, Subject};
+pub use sweep::{Shown, Sweep, SweepMerge, SweepRun};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +51,12 @@ pub enum Command {
     Stop(Stop),
     /// The bot over recorded candles.
     Backtest(Backtest),
+    /// A page about a backtest or a journal.
+    Report(Report),
+    /// Candles from Bybit into a file.
+    Fetch(Fetch),
+    /// Many backtests.
+    Sweep(Sweep),
     /// The simulated exchange alone.
     Exchange(Exchange),
 }
@@ -305,6 +317,7 @@ fn usage(words: &[OsString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Timestamp;
 
     fn read(line: &str) -> Result<CommandLine, Answer> {
         parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
@@ -355,7 +368,26 @@ mod tests {
             ("status", Command::Status(Status { config: config.clone(), state_dir: None, json: false })),
             ("explain", Command::Explain(Explain { config: config.clone(), state_dir: None, json: false })),
             ("audit", Command::Audit(Audit { config: config.clone(), opening: Vec::new(), json: false })),
-            ("stop", Command::Stop(Stop { config, close: false, json: false })),
+            ("stop", Command::Stop(Stop { config: config.clone(), close: false, json: false })),
+            (
+                "report",
+                Command::Report(Report {
+                    subject: Subject::Journal(JournalSource { config, state_dir: None, candles: None }),
+                    output: "report.html".into(),
+                    json: false,
+                }),
+            ),
+            (
+                "fetch",
+                Command::Fetch(Fetch {
+                    symbol: "BTCUSDT".into(),
+                    from: None,
+                    to: None,
+                    output: None,
+                    rest_url: None,
+                    json: false,
+                }),
+            ),
             (
                 "exchange",
                 Command::Exchange(Exchange {
@@ -391,6 +423,16 @@ mod tests {
         assert!(matches!(command("plan --price 60000.1"), Command::Plan(Plan { price: Some(price), .. })
             if price == Decimal::new(600_001, 1)));
         assert!(matches!(command("stop --close --json"), Command::Stop(Stop { close: true, json: true, .. })));
+        let Command::Report(report) = command("report --market m.csv -c x --path optimistic -o y --json") else {
+            panic!("not report")
+        };
+        assert_eq!((report.output, report.json), ("y".into(), true));
+        assert!(matches!(report.subject, Subject::Backtest(Backtest { path: CandlePath::Optimistic, .. })));
+        let line = "fetch --symbol ETHUSDT --from 2022-01-01 --to 2022-01-31T12:00 -o e.csv --rest-url u --json";
+        let Command::Fetch(fetch) = command(line) else { panic!("not fetch") };
+        assert_eq!((fetch.symbol.as_str(), fetch.output, fetch.json), ("ETHUSDT", Some("e.csv".into()), true));
+        assert_eq!(fetch.from, Some(Timestamp(1_640_995_200_000)));
+        assert_eq!(fetch.to, Some(Timestamp(1_643_630_400_000)));
         let Command::Audit(audit) = command("audit --opening USDT=1000 --opening BTC=0.5") else { panic!("not audit") };
         assert_eq!(audit.opening, [("USDT".to_owned(), Decimal::from(1000)), ("BTC".to_owned(), Decimal::new(5, 1))]);
         assert!(matches!(command("status --state-dir d"), Command::Status(Status { state_dir: Some(_), .. })));
@@ -428,6 +470,13 @@ mod tests {
             ("run extra", "extra"),
             ("audit --opening 1000", "COIN=AMOUNT"),
             ("audit --opening USDT=1e3", "not a plain decimal"),
+            ("report --market a.csv --state-dir d", "--candles"),
+            ("report --market a.csv --candles b.csv", "--candles goes with a journal"),
+            ("fetch --from yesterday", "2022-01-31"),
+            ("fetch --from 2022-01-02 --to 2022-01-01", "before --to"),
+            ("fetch --symbol btc/usdt", "letters and digits"),
+            ("report --sweep r.jsonl --market a.csv", "--sweep stands alone"),
+            ("report --json --output -", "standard output"),
         ] {
             let text = mistake(line);
             assert!(text.starts_with("recompra: ") && text.contains("\nUsage: recompra"), "{line}: {text}");

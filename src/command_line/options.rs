@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use bpaf::{Parser, construct, long, short};
 
 use super::{Market, MarketOptions};
-use crate::core::Decimal;
 use crate::core::money;
+use crate::core::{Decimal, Timestamp};
 
 /// `-v` and `-q`, each as often as wanted.
 pub(super) fn verbosity() -> impl Parser<i32> {
@@ -78,4 +78,18 @@ pub(super) fn files(mask: &'static str) -> bpaf::ShellComp {
 /// A decimal of the command line, read exactly.
 pub(super) fn decimal(text: String) -> Result<Decimal, String> {
     money::parse(&text).map_err(|reason| format!("{text:?} is {reason}"))
+}
+
+/// A moment of the command line, in UTC: a date, or a date and a time.
+pub(super) fn moment(text: String) -> Result<Timestamp, String> {
+    let refused =
+        || format!("{text:?} is no moment: allowed are 2022-01-31, 2022-01-31T23:59 and 2022-01-31T23:59:00Z");
+    let whole = match text.len() {
+        10 => format!("{text}T00:00:00"),
+        16 => format!("{text}:00"),
+        _ => text.clone(),
+    };
+    let time = humantime::parse_rfc3339_weak(&whole).map_err(|_| refused())?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| refused())?;
+    Ok(Timestamp(0).after(since))
 }

@@ -8,27 +8,58 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::market;
 use super::trade::{exit_of, load};
 use crate::backtest::course::{Course, Trade};
 use crate::backtest::summary::Summary;
-use crate::backtest::{self, Obstacle};
+use crate::backtest::{self, End, Obstacle};
 use crate::command_line::{self, CandlePath};
 use crate::config;
+use crate::core::instrument::Instrument;
 use crate::core::money::{self, Decimal, text};
 use crate::core::order::Side;
+use crate::engine::ports::Observer;
 use crate::exit::{Exit, Failure};
 use crate::narrator::{moment, signed};
 use crate::simulation::market::{self as prices, Recording};
 use crate::simulation::{Exchange, Settings};
+
+/// A backtest that was run.
+pub(super) struct Played {
+    /// How it ended.
+    pub(super) end: End,
+    /// The candles.
+    pub(super) recording: Recording,
+    /// How they were played.
+    pub(super) path: prices::Path,
+}
 
 /// `recompra backtest`.
 ///
 /// # Errors
 /// [`Failure`] when the configuration or the candles are wrong, or the fills cannot be written.
 pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
+    let mut course = if options.trades.is_some() { Course::with_trades() } else { Course::default() };
+    let played = play(options, &mut course)?;
+    if let (Some(file), Some(trades)) = (&options.trades, &course.trades) {
+        write_trades(file, trades)
+            .map_err(|error| Failure::new(Exit::State, format!("{}: cannot be written: {error}", file.display())))?;
+    }
+    let summary = played.summary(&course, options);
+    match options.json {
+        true => println!("{}", figures(&summary, options, played.recording.len())),
+        false => print!("{}", as_text(&summary, options, &played)),
+    }
+    Ok(())
+}
+
+/// Runs a backtest, and lets somebody watch it.
+///
+/// # Errors
+/// [`Failure`] when the configuration or the candles are wrong.
+pub(super) fn play(options: &command_line::Backtest, observer: &mut dyn Observer) -> Result<Played, Failure> {
     let config = match &options.config {
         Some(path) => load(path)?,
         None => config::parse(config::EXAMPLE, Path::new("the built-in example"))
@@ -37,7 +68,6 @@ pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
     let parameters = &config.parameters;
     let mut listing = market::listing(&parameters.symbol);
     listing.slippage = money::fraction(options.slippage);
-    let (base, quote) = (listing.instrument.base_coin.clone(), listing.instrument.quote_coin.clone());
     let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::Configuration, error);
     let recording = match options.no_cache {
         true => Recording::read(&options.market, listing.instrument.tick_size),
@@ -51,24 +81,21 @@ pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
         CandlePath::Pessimistic => prices::Path::HighFirst,
         CandlePath::Optimistic => prices::Path::LowFirst,
     };
-    let mut course = if options.trades.is_some() { Course::with_trades() } else { Course::default() };
     // What the engine tells while it trades would be told a year at once.
     log::set_max_level(log::max_level().min(log::LevelFilter::Warn));
-    let end = backtest::run(exchange, recording.play(path), &config.bot, parameters, &mut course);
+    let end = backtest::run(exchange, recording.play(path), &config.bot, parameters, observer);
     let end = end.map_err(|obstacle| match obstacle {
         Obstacle::Market(error) => wrong(&error),
         Obstacle::Engine(failure) => exit_of(failure),
     })?;
-    if let (Some(file), Some(trades)) = (&options.trades, &course.trades) {
-        write_trades(file, trades)
-            .map_err(|error| Failure::new(Exit::State, format!("{}: cannot be written: {error}", file.display())))?;
+    Ok(Played { end, recording, path })
+}
+
+impl Played {
+    /// What came of it.
+    pub(super) fn summary(&self, course: &Course, options: &command_line::Backtest) -> Summary {
+        Summary::new(&self.end, course, &self.recording, self.path, options.fee_taker)
     }
-    let summary = Summary::new(&end, &course, &recording, path, taker_fee);
-    match options.json {
-        true => println!("{}", as_json(&summary, options, recording.len())),
-        false => print!("{}", as_text(&summary, options, &parameters.symbol, &base, &quote, recording.len())),
-    }
-    Ok(())
 }
 
 fn write_trades(file: &Path, trades: &[Trade]) -> std::io::Result<()> {
@@ -101,45 +128,29 @@ fn path_name(path: CandlePath) -> &'static str {
     }
 }
 
-fn as_json(summary: &Summary, options: &command_line::Backtest, candles: usize) -> Value {
-    let percent = |amount| text(summary.percent(amount).round_dp(4));
-    let fees: serde_json::Map<String, Value> =
-        summary.fees.iter().map(|(coin, fee)| (coin.clone(), text(*fee).into())).collect();
-    json!({
-        "type": "backtest",
-        "market": options.market.display().to_string(),
-        "path": path_name(options.path),
-        "candles": candles,
-        "from": summary.from.to_string(),
-        "to": summary.to.to_string(),
-        "cycles": summary.cycles,
-        "executions": summary.executions,
-        "profit": text(summary.profit),
-        "return_percent": percent(summary.profit),
-        "held": { "quantity": text(summary.held), "cost": text(summary.held_cost) },
-        "equity": text(summary.equity),
-        "equity_percent": percent(summary.equity),
-        "most_bound": text(summary.most_bound),
-        "drawdown": text(summary.drawdown),
-        "drawdown_percent": percent(summary.drawdown),
-        "under_water_seconds": summary.under_water.as_secs(),
-        "longest_cycle_seconds": summary.longest_cycle.as_secs(),
-        "fees": fees,
-        "first_price": text(summary.first_price),
-        "last_price": text(summary.last_price),
-        "buy_and_hold": text(summary.buy_and_hold.round_dp(8)),
-        "buy_and_hold_percent": percent(summary.buy_and_hold),
-    })
+/// The figures for machines.
+pub(super) fn figures(summary: &Summary, options: &command_line::Backtest, candles: usize) -> Value {
+    let mut figures = summary.figures();
+    figures.insert("type".to_owned(), "backtest".into());
+    figures.insert("market".to_owned(), options.market.display().to_string().into());
+    figures.insert("path".to_owned(), path_name(options.path).into());
+    figures.insert("candles".to_owned(), candles.into());
+    Value::Object(figures)
 }
 
-fn as_text(
-    summary: &Summary,
-    options: &command_line::Backtest,
-    symbol: &str,
-    base: &str,
-    quote: &str,
-    candles: usize,
-) -> String {
+/// What is assumed of the order of high and low in a candle.
+pub(super) fn assumed(path: CandlePath) -> &'static str {
+    match path {
+        CandlePath::Nearest => "whichever of high and low is nearer to a minute's open came first",
+        CandlePath::Pessimistic => "a minute's high came before its low",
+        CandlePath::Optimistic => "a minute's low came before its high",
+    }
+}
+
+fn as_text(summary: &Summary, options: &command_line::Backtest, played: &Played) -> String {
+    let name = |of: fn(&Instrument) -> &String| played.end.ledger.instrument.as_ref().map_or("", |known| of(known));
+    let (symbol, base, quote) = (name(|i| &i.symbol), name(|i| &i.base_coin), name(|i| &i.quote_coin));
+    let candles = played.recording.len();
     let percent = |amount| format!("{} %", signed(summary.percent(amount).round_dp(2)));
     let amount = |amount: Decimal| format!("{} {quote}", text(amount.round_dp(4)));
     let gain = |amount: Decimal| format!("{} {quote}", signed(amount.round_dp(4)));
@@ -170,11 +181,7 @@ fn as_text(
     for (name, value) in rows {
         let _ = writeln!(out, "  {name:<22}{value}");
     }
-    let assumed = match options.path {
-        CandlePath::Nearest => "whichever of high and low is nearer to a minute's open came first",
-        CandlePath::Pessimistic => "a minute's high came before its low",
-        CandlePath::Optimistic => "a minute's low came before its high",
-    };
+    let assumed = assumed(options.path);
     let _ = writeln!(
         out,
         "\nAssumed: {assumed}; a resting order is filled when the price goes through it, at its own price.\nThe bounds: \

@@ -12,6 +12,7 @@ mod schema;
 mod state_directory;
 mod strategy;
 mod table;
+mod variation;
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -23,6 +24,7 @@ use crate::core::parameters::Parameters;
 pub use crate::bybit::environment::Environment;
 pub use problem::{ConfigError, Problem};
 pub use schema::parse;
+pub use variation::Variations;
 
 /// A complete configuration to start from, with every key explained. It trades demo money.
 pub const EXAMPLE: &str = include_str!("example.toml");

@@ -30,6 +30,9 @@ use super::time::Timestamp;
 /// Cost is divided to this many decimals when a sell ends half filled; the rest keeps the rounding.
 const COST_SCALE: u32 = 12;
 
+/// So many attempts of a slot that were refused are remembered.
+const KEPT_REFUSALS: u32 = 4;
+
 /// Everything the bot knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -90,6 +93,9 @@ pub struct Totals {
     pub fees: BTreeMap<String, Decimal>,
     /// How many executions were booked.
     pub executions: u64,
+    /// Base coin that was held and is gone without a sale that is known.
+    #[serde(default)]
+    pub written_off: Decimal,
 }
 
 /// One cycle, from its first buy until nothing is held.
@@ -127,6 +133,9 @@ pub struct Order {
     pub reason: Option<Reason>,
     /// When it was planned.
     pub planned: Timestamp,
+    /// Whether the exchange refused it because an order of its name was there before.
+    #[serde(default)]
+    pub name_taken: bool,
     /// When a cancel was last asked for.
     pub cancel_asked: Option<Timestamp>,
     /// Whether somebody amended it: then only the exchange knows when it is full.
@@ -227,6 +236,7 @@ impl Order {
             order_id: None,
             reason,
             planned,
+            name_taken: false,
             cancel_asked: None,
             amended: false,
             executed_quantity: Decimal::ZERO,
@@ -245,6 +255,11 @@ impl Order {
         !matches!(self.state, OrderState::Settled { .. })
     }
 
+    /// Whether it may have been placed long before it was planned: its name was taken, or it was found on the exchange.
+    pub fn was_placed_unseen(&self) -> bool {
+        self.name_taken || self.reason.is_none()
+    }
+
     /// Whether its fate is unknown.
     pub fn is_unknown(&self) -> bool {
         self.state == OrderState::Planned
@@ -261,6 +276,11 @@ impl Order {
             OrderState::Settled { end, .. } => Some(end),
             _ => None,
         }
+    }
+
+    /// Whether the exchange refused it when it was sent, and so never took it, unless the name was taken already.
+    pub fn was_refused_at_once(&self) -> bool {
+        matches!(self.end(), Some(End::Refused(_))) && self.order_id.is_none()
     }
 
     /// Whether every bit of it was executed and booked.
@@ -293,6 +313,9 @@ impl Order {
 
     /// The cost of what a sell has sold so far: the offered cost in proportion, all of it once all is sold.
     pub fn cost_of_sold(&self) -> Decimal {
+        if self.executed_quantity.is_zero() {
+            return Decimal::ZERO;
+        }
         if self.executed_quantity >= self.offered.quantity {
             return self.offered.cost;
         }
@@ -328,7 +351,9 @@ impl Cycle {
 
     /// The latest order of a slot.
     pub fn latest(&self, slot: Slot) -> Option<(OrderKey, &Order)> {
-        self.attempts(slot).next_back().map(|(key, order)| (*key, order))
+        let last = OrderKey { cycle: self.number, slot, attempt: u32::MAX };
+        let (key, order) = self.orders.range(..=last).next_back()?;
+        (key.slot == slot).then_some((*key, order))
     }
 
     /// The live order of a slot.
@@ -352,10 +377,13 @@ impl Cycle {
     }
 
     /// Drops what no rule needs any more: a level that is bought and sold a thousand times keeps one order a side.
-    /// The base order's executions stay, for they make the price that the ladder hangs from.
+    /// The base order's executions stay, for they make the price that the ladder hangs from; so do the last refusals, which
+    /// the exchange may yet belie.
     fn forget_attempts_before(&mut self, key: OrderKey) {
         self.orders.retain(|earlier, order| {
-            earlier.slot != key.slot || (key.slot == Slot::Buy(0) && order.executed_quantity > Decimal::ZERO)
+            let refusal = order.was_refused_at_once()
+                && (key.attempt.saturating_sub(KEPT_REFUSALS)..key.attempt).contains(&earlier.attempt);
+            earlier.slot != key.slot || refusal || (key.slot == Slot::Buy(0) && order.executed_quantity > Decimal::ZERO)
         });
     }
 
@@ -363,16 +391,15 @@ impl Cycle {
     pub fn held(&self) -> Lot {
         let mut held = Lot::default();
         for lot in self.lots.values() {
-            held.add(lot.quantity, lot.cost, lot.since);
+            held.quantity += lot.quantity;
+            held.cost += lot.cost;
+            held.since = [held.since, lot.since].into_iter().flatten().min();
         }
-        for (_, order) in self.live_orders() {
-            held.add(
-                order.offered.quantity - order.executed_quantity.min(order.offered.quantity),
-                order.offered.cost - order.cost_of_sold(),
-                None,
-            );
+        for (_, order) in self.live_orders().filter(|(key, _)| key.slot.side() == Side::Sell) {
+            held.quantity += order.offered.quantity - order.executed_quantity.min(order.offered.quantity);
+            held.cost += order.offered.cost - order.cost_of_sold();
         }
-        held
+        Lot { quantity: held.quantity.normalize(), cost: held.cost.normalize(), since: held.since }
     }
 
     /// Quote coin bound: the cost of what is held, and the most that live buys can still cost.
@@ -414,7 +441,7 @@ impl Cycle {
 
     /// Whether the take profit that ends the cycle has been filled: the base lot's, or everything's.
     pub fn is_ending(&self) -> bool {
-        self.attempts(Slot::Sell(0)).any(|(_, order)| order.is_filled())
+        self.latest(Slot::Sell(0)).is_some_and(|(_, order)| order.is_filled())
     }
 }
 
@@ -468,6 +495,7 @@ impl Ledger {
                     order.state = OrderState::Open;
                 }
             }
+            Record::NameTaken { key } => self.live_order(*key, "refused as a duplicate")?.name_taken = true,
             Record::OrderAmended { key, spec } => self.amend(time, *key, spec)?,
             Record::CancelAsked { key } => self.live_order(*key, "cancelled")?.cancel_asked = Some(time),
             Record::CancelFailed { key } => self.live_order(*key, "not cancelled")?.cancel_asked = None,
@@ -479,7 +507,10 @@ impl Ledger {
             Record::Executed { key, execution } => self.book(time, *key, execution)?,
             Record::ExitDecided { cause } => self.open_cycle_mut("exit decided")?.exit = Some(cause.clone()),
             Record::CycleClosed { cycle, profit } => self.close_cycle(time, *cycle, *profit)?,
-            Record::CoinsMissing { quantity } => self.open_cycle_mut("coins missing")?.write_off(*quantity)?,
+            Record::CoinsMissing { quantity } => {
+                self.open_cycle_mut("coins missing")?.write_off(*quantity)?;
+                self.totals.written_off = (self.totals.written_off + *quantity).normalize();
+            }
             Record::Alarmed { cause, message } => drop(self.alarms.insert(*cause, message.clone())),
             Record::AlarmCleared { cause } => drop(self.alarms.remove(cause)),
             Record::Snapshot { ledger } => *self = (**ledger).clone(),
@@ -520,15 +551,21 @@ impl Ledger {
 
     /// A planned or adopted order takes its slot, and a sell takes what it offers from the lots.
     fn take_on(&mut self, key: OrderKey, mut order: Order, offer: Option<&Offer>) -> Result<(), Contradiction> {
-        let instrument = self.instrument.clone();
-        let cycle = self.open_cycle_mut(&format!("order {key} planned"))?;
+        let Self { instrument, cycle, .. } = self;
+        let Some(cycle) = cycle else {
+            return contradiction(format!("order {key} planned while no cycle is open"));
+        };
         if key.cycle != cycle.number {
             return contradiction(format!("order {key} planned in cycle {}", cycle.number));
         }
         if let Some((other, _)) = cycle.live(key.slot) {
             return contradiction(format!("order {key} planned while {other} is live in the same slot"));
         }
-        if cycle.orders.get(&key).is_some_and(|earlier| earlier.end() != Some(End::Absent)) {
+        // A refusal may have hidden that the name was taken: then the order is found, but it is never sent again.
+        let free = |earlier: &Order| {
+            earlier.end() == Some(End::Absent) || (order.reason.is_none() && earlier.was_refused_at_once())
+        };
+        if cycle.orders.get(&key).is_some_and(|earlier| !free(earlier)) {
             return contradiction(format!("order {key} planned a second time"));
         }
         if key.slot.side() != order.spec.side() {
@@ -552,7 +589,7 @@ impl Ledger {
             order.home = offer.levels.first().copied().unwrap_or(0);
             let left = taken.quantity - quantity;
             // Dust waits for nothing; what could be sold waits for its own offer.
-            let sellable = instrument.is_some_and(|instrument| !instrument.quantity_down(left).is_zero());
+            let sellable = instrument.as_ref().is_some_and(|instrument| !instrument.quantity_down(left).is_zero());
             let since = taken.since.filter(|_| sellable);
             let rest = Lot { quantity: left, cost: taken.cost - offer.cost, since };
             cycle.lots.insert(order.home, rest);

@@ -118,27 +118,30 @@ impl OrderKey {
 
     /// The key in an `orderLinkId`, if that is one of this bot's.
     pub fn of_link_id(bot: &BotName, link_id: &str) -> Option<Self> {
-        let key = Self::parse(link_id.strip_prefix(bot.as_str())?.strip_prefix('-')?)?;
-        // Only the one spelling that this bot writes is its own: no leading zeros, no plus signs.
-        (key.link_id(bot) == link_id).then_some(key)
+        Self::parse(link_id.strip_prefix(bot.as_str())?.strip_prefix('-')?)
     }
 
+    /// Only the one spelling that this program writes is taken: no leading zeros, no plus signs.
     fn parse(text: &str) -> Option<Self> {
+        fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
+            let plain = digits == "0" || digits.starts_with(|first| matches!(first, '1'..='9'));
+            plain.then(|| digits.parse().ok())?
+        }
         let mut parts = text.split('-');
         let (cycle, place, attempt) = (parts.next()?, parts.next()?, parts.next()?);
         if parts.next().is_some() {
             return None;
         }
         let slot = if let Some(level) = place.strip_suffix('b') {
-            Slot::Buy(level.parse().ok()?)
+            Slot::Buy(number(level)?)
         } else if let Some(level) = place.strip_suffix('s') {
-            Slot::Sell(level.parse().ok()?)
+            Slot::Sell(number(level)?)
         } else if place == "0x" {
             Slot::Exit
         } else {
             return None;
         };
-        Some(Self { cycle: cycle.parse().ok()?, slot, attempt: attempt.parse().ok()? })
+        Some(Self { cycle: number(cycle)?, slot, attempt: number(attempt)? })
     }
 }
 

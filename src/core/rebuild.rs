@@ -5,7 +5,7 @@
 //!
 //! Orders have names that can be computed, so each one says to which cycle, level and side it belongs. The cycles are
 //! replayed in the order in which things happened, beginning with the oldest from which on nothing is missing: what an
-//! order was executed for must be covered by executions, and a cycle must have its base order. So position, costs, orders
+//! order was executed for must be covered by executions, and the first cycle must have its base order. So position, costs, orders
 //! and level states come out as they were, to the last digit.
 //!
 //! What cannot be known: profit and fees of cycles older than the exchange remembers; the dust they left, beyond what
@@ -79,18 +79,20 @@ pub fn rebuild(
         }
         Err("more dust than there can be".to_owned())
     };
-    let mut missing = cycles.get(&newest).map_or_else(Vec::new, |told| gaps(bot, newest, told));
+    let mut missing = cycles.get(&newest).map_or_else(Vec::new, |told| gaps(bot, told));
     if !cycles.contains_key(&newest) {
         missing.push(format!("every order of cycle {newest}"));
     }
     // Each older cycle tells more: dust, profit. The oldest beginning that works is taken.
-    let complete: Vec<u64> = cycles
-        .iter()
-        .rev()
-        .take_while(|(cycle, told)| gaps(bot, **cycle, told).is_empty())
-        .map(|(cycle, _)| *cycle)
-        .collect();
+    let complete: Vec<u64> =
+        cycles.iter().rev().take_while(|(_, told)| gaps(bot, told).is_empty()).map(|(cycle, _)| *cycle).collect();
     for first in complete.iter().rev() {
+        if cycles.get(first).is_some_and(lacks_base) {
+            if *first == newest {
+                missing.push(format!("the base order of cycle {newest}"));
+            }
+            continue;
+        }
         match replay(*first) {
             Ok(records) => return Rebuilt { records, missing: Vec::new() },
             Err(what) if *first == newest => missing.push(what),
@@ -131,17 +133,17 @@ fn by_cycle<'a>(
     cycles
 }
 
-/// What is missing of a cycle.
-fn gaps(bot: &BotName, cycle: u64, told: &BTreeMap<OrderKey, Told<'_>>) -> Vec<String> {
-    let mut gaps = Vec::new();
-    let bought = |slot: Slot| matches!(slot, Slot::Buy(0));
+/// Whether a cycle that did something has no base order. Nothing can begin with it: either its base order is forgotten, or
+/// it had none yet and sells what an older cycle left.
+fn lacks_base(told: &BTreeMap<OrderKey, Told<'_>>) -> bool {
     // Executed or not: a base order that brought nothing leaves the cycle to sell what raced the last take profit. Orders
     // with fills are told for longer than those without.
-    let base = told.keys().any(|key| bought(key.slot));
-    let more = told.keys().any(|key| !bought(key.slot));
-    if more && !base {
-        gaps.push(format!("the base order of cycle {cycle}"));
-    }
+    !told.is_empty() && !told.keys().any(|key| key.slot == Slot::Buy(0))
+}
+
+/// Which executions of a cycle's orders are missing.
+fn gaps(bot: &BotName, told: &BTreeMap<OrderKey, Told<'_>>) -> Vec<String> {
+    let mut gaps = Vec::new();
     for (key, told) in told {
         let executed: Decimal = told.executions.iter().map(|execution| execution.quantity).sum();
         if executed < told.report.executed_quantity {

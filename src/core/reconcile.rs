@@ -6,6 +6,7 @@
 //! | open | nothing (amended, if its numbers differ) | closed | closed, once it could no longer be hidden |
 //! | closed, executions missing | nothing: older news | nothing new | executions are asked for |
 //! | settled | nothing from the stream; stray from an answer | nothing | nothing |
+//! | refused when it was sent | adopted | adopted, closed, if it has fills | nothing |
 //! | absent | adopted | adopted, closed | nothing |
 //! | nothing (this cycle or a later one) | adopted, or stray | adopted, or stray if it has fills | nothing |
 //! | forgotten (an earlier attempt or cycle) | nothing from the stream; stray from an answer | nothing | nothing |
@@ -16,10 +17,10 @@ use std::time::Duration;
 
 use super::instrument::Instrument;
 use super::ledger::{Cycle, End, Ledger, Lot, Order, OrderState};
-use super::money::Decimal;
+use super::money::{self, Decimal};
 use super::order::{Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Slot};
 use super::parameters::TakeProfitMode;
-use super::record::{Offer, Record};
+use super::record::{AlarmCause, Offer, Record};
 use super::time::Timestamp;
 
 /// How far the exchange's clock may be from ours when "created before the cycle" is judged.
@@ -36,6 +37,9 @@ pub enum Belief {
     Closed,
     /// Settled, and not as absent.
     Settled,
+    /// Settled as refused when it was sent. The exchange may have looked at its funds or filters before its name, which
+    /// an order that nobody remembers had taken.
+    Refused,
     /// Settled as never arrived.
     Absent,
     /// Not in the ledger, and not to be expected: an earlier attempt or an earlier cycle.
@@ -67,11 +71,13 @@ pub fn belief(ledger: &Ledger, key: OrderKey) -> Belief {
     let Some(cycle) = ledger.cycle.as_ref().filter(|cycle| cycle.number == key.cycle) else {
         return if key.cycle > ledger.last_cycle { Belief::Nothing } else { Belief::Forgotten };
     };
-    match cycle.orders.get(&key).map(|order| &order.state) {
+    let order = cycle.orders.get(&key);
+    match order.map(|order| &order.state) {
         Some(OrderState::Planned) => Belief::Planned,
         Some(OrderState::Open) => Belief::Open,
         Some(OrderState::Closed { .. }) => Belief::Closed,
         Some(OrderState::Settled { end: End::Absent, .. }) => Belief::Absent,
+        Some(OrderState::Settled { .. }) if order.is_some_and(Order::was_refused_at_once) => Belief::Refused,
         Some(OrderState::Settled { .. }) => Belief::Settled,
         None if cycle.latest(key.slot).is_some_and(|(latest, _)| latest.attempt > key.attempt) => Belief::Forgotten,
         None => Belief::Nothing,
@@ -89,7 +95,8 @@ pub fn report(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Sour
         (Belief::Closed, _) | (Belief::Settled | Belief::Forgotten, true) => Finding::Facts(Vec::new()),
         (Belief::Settled | Belief::Forgotten, false) if source == Source::Stream => Finding::Facts(Vec::new()),
         (Belief::Settled | Belief::Forgotten, false) => Finding::Stray,
-        (Belief::Absent | Belief::Nothing, _) => match adoption(ledger, key, report) {
+        (Belief::Refused, true) if report.executed_quantity.is_zero() => Finding::Facts(Vec::new()),
+        (Belief::Refused | Belief::Absent | Belief::Nothing, _) => match adoption(ledger, key, report) {
             Some(facts) => Finding::Facts(facts),
             None if closed && (report.executed_quantity.is_zero() || is_history(ledger, report)) => {
                 Finding::Facts(Vec::new())
@@ -119,8 +126,7 @@ fn is_history(ledger: &Ledger, report: &OrderReport) -> bool {
 fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<Record> {
     let opened = ledger.cycle.as_ref().map_or(Timestamp::default(), |cycle| cycle.opened);
     if is_older_than_cycle(opened, report) {
-        let message = "the name was used by an order older than this cycle".to_owned();
-        return vec![closed_without_fills(key, message)];
+        return name_of_an_older_order(key, report);
     }
     let mut facts = vec![Record::OrderAccepted { key, order_id: report.order_id.clone() }];
     facts.extend(amendment(ledger, key, report, Source::Answer));
@@ -128,6 +134,23 @@ fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<R
         facts.push(closing(key, report));
     }
     facts
+}
+
+/// The name belongs to an order of an earlier life: ours was never taken. If that one has fills, what it bought or sold
+/// is not in this ledger, and cannot be: that is said, and stops new buys.
+fn name_of_an_older_order(key: OrderKey, report: &OrderReport) -> Vec<Record> {
+    let closed = closed_without_fills(key, "the name was used by an order older than this cycle".to_owned());
+    if report.executed_quantity.is_zero() {
+        return vec![closed];
+    }
+    let message = format!(
+        "order {} was placed before this journal's cycle and has executed {}: a bot of this name has traded here before, and what \
+         it holds is not counted. No new buys: compare the account with `recompra status`, then let `recompra stop --close` \
+         sell what is held, and give a bot that is new here another name",
+        report.link_id,
+        money::text(report.executed_quantity)
+    );
+    vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, closed]
 }
 
 /// Whether a bot of the same name had this order in an earlier life, when cycles were numbered as they are now.
@@ -240,6 +263,7 @@ pub(super) fn offer_of(
 }
 
 /// From when on an order's executions are to be looked for.
-pub fn executions_from(order: &Order) -> Timestamp {
-    order.planned.before(CLOCK_MARGIN)
+pub fn executions_from(cycle: &Cycle, order: &Order) -> Timestamp {
+    let placed = if order.was_placed_unseen() { cycle.opened.min(order.planned) } else { order.planned };
+    placed.before(CLOCK_MARGIN)
 }

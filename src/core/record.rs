@@ -82,6 +82,12 @@ pub enum Record {
         /// Its name.
         key: OrderKey,
     },
+    /// The exchange refused the order because its name was used before: it holds, or held, another one of this name. What
+    /// became of that one is asked for; the name is never free again.
+    NameTaken {
+        /// Its name.
+        key: OrderKey,
+    },
     /// The exchange has the order with other numbers: somebody amended it.
     OrderAmended {
         /// Its name.

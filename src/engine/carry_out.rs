@@ -51,8 +51,14 @@ impl Engine<'_> {
                 return Ok(());
             }
         }
+        let first = self.ledger.is_blank();
         let began = self.now();
-        self.record(vec![Record::CycleOpened { cycle, began }])
+        self.record(vec![Record::CycleOpened { cycle, began }])?;
+        if first {
+            // A power cut must not leave a journal that knows of no trading: a later process would begin anew.
+            self.sync();
+        }
+        Ok(())
     }
 
     /// Sends a planned order. Whatever the answer, the ledger knows afterwards what is known.
@@ -81,9 +87,10 @@ impl Engine<'_> {
                 self.doubt(key, false);
                 None
             }
+            // Recorded, because a process that starts later must not take the silence about it for absence.
             FaultKind::AlreadyThere => {
-                self.doubt_duplicate(key);
-                None
+                self.doubt(key, true);
+                Some(Record::NameTaken { key })
             }
         };
         self.record(fact.into_iter().collect())?;

@@ -31,13 +31,13 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::core::Timestamp;
 use crate::core::ladder::LadderError;
 use crate::core::ledger::Ledger;
 use crate::core::order::{BotName, OrderKey};
 use crate::core::parameters::Parameters;
 use crate::core::record::{AlarmCause, Record};
 use crate::core::strategy::{self, Decision, Goal, Quote, Situation};
+use crate::core::{Decimal, Timestamp, money};
 use ports::{
     Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent, Ticker,
     Watch,
@@ -282,12 +282,12 @@ impl<'a> Engine<'a> {
         }
         let seen = self.ledger.instrument.as_ref() == Some(&instrument);
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let alarm = self.alarm_after_absence();
+        let doubts = self.after_absence();
         let mut records = vec![Record::Started { version, environment, bot, parameters }];
         if !seen {
             records.push(Record::InstrumentSeen { instrument: instrument.clone() });
         }
-        records.extend(alarm);
+        records.extend(doubts);
         self.record(records)?;
         if self.assignment.goal == Goal::Trade {
             let Some(ticker) = self.at_start(|engine| engine.world.exchange.ticker())? else { return Ok(()) };
@@ -321,16 +321,36 @@ impl<'a> Engine<'a> {
     }
 
     /// After an absence that is longer than the exchange remembers, what a power cut took from the journal's end cannot be
-    /// found there any more. That it took nothing is sure only after an end in peace.
-    fn alarm_after_absence(&self) -> Option<Record> {
+    /// found there any more. That it took nothing is sure only after an end in peace. Coins that were not offered then may
+    /// have been offered and sold by what is lost: they are written off, because those in the wallet may be the user's own.
+    fn after_absence(&self) -> Vec<Record> {
+        if self.unseen_before.is_none() || self.ledger.ended {
+            return Vec::new();
+        }
+        let lots = self.ledger.cycle.iter().flat_map(|cycle| cycle.lots.values());
+        let free = lots.fold(Decimal::ZERO, |sum, lot| sum + lot.quantity);
+        let instrument = self.ledger.instrument.as_ref();
+        let quantity = instrument.map_or(Decimal::ZERO, |instrument| instrument.quantity_down(free));
+        let doubtful = quantity > Decimal::ZERO;
         let cause = AlarmCause::LostHistory;
-        let sure = self.unseen_before.is_none() || self.ledger.ended || self.ledger.alarms.contains_key(&cause);
-        let message =
-            "the bot did not end in peace, and was away for longer than the exchange remembers: orders of its last \
-                       moments may be unknown. No new buys: compare the account with `recompra status`, then let \
-                       `recompra stop --close` sell what is held"
-                .to_owned();
-        (!sure).then_some(Record::Alarmed { cause, message })
+        let mut records = Vec::new();
+        if doubtful || !self.ledger.alarms.contains_key(&cause) {
+            let coins = if doubtful {
+                format!(", and {} that were not offered are no longer counted as held", money::text(quantity))
+            } else {
+                String::new()
+            };
+            let message = format!(
+                "the bot did not end in peace, and was away for longer than the exchange remembers: orders of its last moments \
+                 may be unknown{coins}. No new buys: compare the account with `recompra status`, then let `recompra stop --close` \
+                 sell what is held"
+            );
+            records.push(Record::Alarmed { cause, message });
+        }
+        if doubtful {
+            records.push(Record::CoinsMissing { quantity });
+        }
+        records
     }
 
     /// Asks something that trading cannot begin without, a few times. `None` if a stop was asked for meanwhile.
@@ -387,7 +407,7 @@ impl<'a> Engine<'a> {
         } else if self.coins_due && self.reconciled && self.doubts.is_empty() {
             self.look_at_coins()?;
             return Ok(None);
-        } else if self.reconciled && !self.watching && self.doubts.is_empty() {
+        } else if self.reconciled && !self.watching && self.doubts.is_empty() && self.strays.is_empty() {
             self.record(vec![Record::Reconciled])?;
             self.watching = true;
             return Ok(None);
@@ -399,7 +419,7 @@ impl<'a> Engine<'a> {
             }
             self.tell_ladder_error(&decision);
             // One step a turn: what comes meanwhile, a stop above all, is seen before the next is taken.
-            if let Some(step) = decision.steps.into_iter().next() {
+            if let Some(step) = decision.steps.into_iter().find(|step| !self.awaits_stray(step)) {
                 self.carry_out(step)?;
                 return Ok(None);
             }

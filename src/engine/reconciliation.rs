@@ -6,9 +6,10 @@ use std::time::Duration;
 use log::{info, warn};
 
 use super::{Engine, Failure, POLL_INTERVAL};
-use crate::core::order::{Execution, OrderKey, OrderReport};
+use crate::core::order::{Execution, OrderKey, OrderReport, Side};
 use crate::core::reconcile::Source;
 use crate::core::record::{AlarmCause, Record};
+use crate::core::strategy::Step;
 
 /// Executions are asked for from so long before the last reconciliation: they may be shown late.
 const OVERLAP: Duration = Duration::from_secs(600);
@@ -43,6 +44,13 @@ impl Engine<'_> {
         if !self.adopt_executed(&executions)? {
             // What was asked for must be seen again: nothing is reconciled yet.
             return Ok(());
+        }
+        // What did not fit may fit now: a sell can be adopted once the coins that it offers are booked.
+        for key in std::mem::take(&mut self.strays).into_keys() {
+            match open.iter().find(|report| OrderKey::of_link_id(&self.assignment.bot, &report.link_id) == Some(key)) {
+                Some(report) => self.on_report(report, Source::Answer)?,
+                None => self.stray(key),
+            }
         }
         self.doubt_what_is_not_open(&open);
         self.count_strays(&seen_before)?;
@@ -104,7 +112,7 @@ impl Engine<'_> {
             open.iter().filter_map(|report| OrderKey::of_link_id(bot, &report.link_id)).collect();
         let (there, missing): (Vec<_>, Vec<_>) = cycle
             .live_orders()
-            .map(|(key, order)| (key, order.is_unknown(), order.cancel_asked.is_some()))
+            .map(|(key, order)| (key, order.is_unknown() && !order.name_taken, order.cancel_asked.is_some()))
             .partition(|(key, _, _)| open.contains(key));
         for (key, unknown, _) in missing {
             self.doubt(key, !unknown);
@@ -117,6 +125,16 @@ impl Engine<'_> {
     /// Notes an order with this bot's name that does not fit into the ledger.
     pub(super) fn stray(&mut self, key: OrderKey) {
         self.strays.entry(key).or_insert(0);
+    }
+
+    /// Whether an order is on the exchange that has not fitted into the ledger so far, and that this step would be placed
+    /// beside: one of the same slot, or, until it has been looked at a few times, a sell of the same coins.
+    pub(super) fn awaits_stray(&self, step: &Step) -> bool {
+        let Step::Place { key, .. } = step else { return false };
+        self.strays.iter().filter(|(stray, _)| stray.cycle == key.cycle).any(|(stray, sightings)| {
+            let sells = stray.slot.side() == Side::Sell && key.slot.side() == Side::Sell;
+            stray.slot == key.slot || (sells && *sightings < STRAY_SIGHTINGS)
+        })
     }
 
     /// Strays hold new buys at once, and raise the alarm when they stay.

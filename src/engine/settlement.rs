@@ -9,7 +9,7 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use super::ports::FaultKind;
-use super::{Engine, Failure};
+use super::{Engine, Failure, rebuilding};
 use crate::core::Timestamp;
 use crate::core::ledger::OrderState;
 use crate::core::money::Decimal;
@@ -50,8 +50,6 @@ pub(super) struct Doubt {
     absent: u32,
     /// Whether the exchange has shown that it exists, or did.
     proved: bool,
-    /// Whether it has done so by refusing a second order of the name.
-    duplicate: bool,
 }
 
 impl Engine<'_> {
@@ -65,19 +63,10 @@ impl Engine<'_> {
         self.doubt_from(key, CANCEL_GRACE, true);
     }
 
-    /// An order of this name was placed before: by this bot, or by one of this name in an earlier life.
-    pub(super) fn doubt_duplicate(&mut self, key: OrderKey) {
-        self.doubt(key, true);
-        if let Some(doubt) = self.doubts.get_mut(&key) {
-            doubt.duplicate = true;
-        }
-    }
-
     fn doubt_from(&mut self, key: OrderKey, grace: Duration, proved: bool) {
         let now = self.now();
         let due = now.after(grace);
-        let doubt =
-            self.doubts.entry(key).or_insert(Doubt { due, since: now, asked: 0, absent: 0, proved, duplicate: false });
+        let doubt = self.doubts.entry(key).or_insert(Doubt { due, since: now, asked: 0, absent: 0, proved });
         doubt.due = doubt.due.min(due);
         doubt.proved |= proved;
     }
@@ -162,7 +151,7 @@ impl Engine<'_> {
         };
         let now = self.now();
         let patient = self.doubts.get(&key).is_none_or(|doubt| now.since(doubt.since) < HIDDEN_PATIENCE);
-        if patient || !self.may_have_lost_fills(key) {
+        if patient || !(self.may_have_lost_fills(key) || self.may_be_old(key)) {
             return Ok(());
         }
         if closed {
@@ -200,10 +189,15 @@ impl Engine<'_> {
             return Ok(());
         }
         let Some(order) = self.ledger.order(key).filter(|order| order.is_live()) else { return Ok(()) };
-        if self.may_have_lost_fills(key) || (doubt.duplicate && self.is_of_an_earlier_life()) {
+        if unknown && !order.is_unknown() {
+            // It has fills: it is there after all, and may still rest.
+            self.doubt(key, true);
+            return Ok(());
+        }
+        if self.may_have_lost_fills(key) || (order.name_taken && self.is_of_an_earlier_life()) {
             return self.give_up(key);
         }
-        let fact = if unknown && order.executed_quantity.is_zero() {
+        let fact = if unknown {
             info!("{} never arrived", key.slot);
             Record::OrderAbsent { key }
         } else {
@@ -259,16 +253,23 @@ impl Engine<'_> {
 
     /// Whether fills of an order may have been forgotten by the exchange before anybody saw them.
     fn may_have_lost_fills(&self, key: OrderKey) -> bool {
-        let Some(before) = self.unseen_before else { return false };
-        // An adopted order was placed before it was found.
-        self.ledger.order(key).is_some_and(|order| order.planned < before || order.reason.is_none())
+        let (Some(before), Some(order)) = (self.unseen_before, self.ledger.order(key)) else { return false };
+        order.planned < before || order.was_placed_unseen()
+    }
+
+    /// Whether an order was placed at a time that is not known, perhaps longer ago than the exchange remembers.
+    fn may_be_old(&self, key: OrderKey) -> bool {
+        let opened = self.ledger.cycle.as_ref().map(|cycle| cycle.opened);
+        let old = opened.is_some_and(|opened| self.now().since(opened) >= RETENTION);
+        old && self.ledger.order(key).is_some_and(|order| order.was_placed_unseen())
     }
 
     /// Books the executions of one order. Whether the exchange answered.
     fn ask_executions(&mut self, key: OrderKey) -> Result<bool, Failure> {
-        let Some(order) = self.ledger.order(key) else { return Ok(true) };
-        let from = reconcile::executions_from(order);
-        let to = self.now().after(HIDDEN_PATIENCE);
+        let (Some(cycle), Some(order)) = (&self.ledger.cycle, self.ledger.order(key)) else { return Ok(true) };
+        let now = self.now();
+        let from = reconcile::executions_from(cycle, order).max(now.before(rebuilding::REACH));
+        let to = now.after(HIDDEN_PATIENCE);
         match self.world.exchange.executions(from, to) {
             Ok(executions) => {
                 self.answered();
@@ -309,7 +310,8 @@ impl Engine<'_> {
         if let Some(fact) = reconcile::execution(&self.ledger, key, execution) {
             return self.record(vec![fact]);
         }
-        if matches!(reconcile::belief(&self.ledger, key), reconcile::Belief::Nothing | reconcile::Belief::Absent) {
+        let believed = reconcile::belief(&self.ledger, key);
+        if matches!(believed, reconcile::Belief::Nothing | reconcile::Belief::Absent | reconcile::Belief::Refused) {
             self.unknown_executions.insert(key);
         }
         Ok(())

@@ -110,8 +110,9 @@ impl<S: Storage> JournalFile<S> {
         let time = recovery.ledger.time;
         let mut new = Vec::new();
         let snapshot = Record::Snapshot { ledger: Box::new(recovery.ledger) };
-        // Who trades by what is no part of the ledger, and must be known from this file alone.
-        let head = [Record::Journal { format: FORMAT }, snapshot].into_iter().chain(recovery.started);
+        // Who trades by what is no part of the ledger, and must be known from this file alone. It stands before the ledger,
+        // which it would otherwise change: nobody starts here.
+        let head = [Record::Journal { format: FORMAT }].into_iter().chain(recovery.started).chain([snapshot]);
         let mut next = self.next;
         for record in head {
             line::write(&mut new, next, time, &record)?;

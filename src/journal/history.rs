@@ -70,10 +70,12 @@ impl History {
         let mut entries = file.entries.into_iter().peekable();
         // The head says again what the files before it say: only the first file's counts.
         entries.next_if(|(_, record)| matches!(record, Record::Journal { .. }));
-        if continues {
+        if file.first > 0 {
+            let started = entries.next_if(|(_, record)| matches!(record, Record::Started { .. }));
             let snapshot = entries.next_if(|(_, record)| matches!(record, Record::Snapshot { .. }));
-            entries.next_if(|(_, record)| matches!(record, Record::Started { .. }));
-            if !matches!(&snapshot, Some((_, Record::Snapshot { ledger })) if **ledger == self.ledger) {
+            if !continues {
+                self.entries.extend(snapshot.into_iter().chain(started));
+            } else if !matches!(&snapshot, Some((_, Record::Snapshot { ledger })) if **ledger == self.ledger) {
                 return Err(Damage::Line {
                     file: path.display().to_string(),
                     line: 2,

@@ -67,6 +67,8 @@ pub struct Recovery {
     pub torn: u64,
     /// The number of the first line.
     pub first: u64,
+    /// Whether a [`Record::Snapshot`] was read: all that stood before it is known.
+    continued: bool,
     /// The latest [`Record::Started`].
     pub started: Option<Record>,
     /// The lines, for whoever shows them; kept only if asked for.
@@ -104,8 +106,15 @@ impl Recovery {
 
 /// Adds up the lines; answers with the number of the next line too.
 pub(super) fn recover(bytes: &[u8], file: &str, keep: bool) -> Result<(Recovery, u64), Damage> {
-    let mut recovery =
-        Recovery { ledger: Ledger::default(), records: 0, torn: 0, first: 0, started: None, entries: Vec::new() };
+    let mut recovery = Recovery {
+        ledger: Ledger::default(),
+        records: 0,
+        torn: 0,
+        first: 0,
+        continued: false,
+        started: None,
+        entries: Vec::new(),
+    };
     let mut next = None;
     let mut position = 0;
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
@@ -147,14 +156,16 @@ fn take(
     }
     let begins_well = match recovery.records {
         0 => matches!(entry.record, Record::Journal { .. }),
-        1 => recovery.first == 0 || matches!(entry.record, Record::Snapshot { .. }),
-        _ => true,
+        _ if recovery.first == 0 || recovery.continued => true,
+        1 => matches!(entry.record, Record::Started { .. } | Record::Snapshot { .. }),
+        _ => matches!(entry.record, Record::Snapshot { .. }),
     };
     if !begins_well {
         return Err(damaged("what stood before it is missing".to_owned()));
     }
     recovery.ledger.apply(entry.time, &entry.record).map_err(|contradiction| damaged(contradiction.to_string()))?;
     recovery.records += 1;
+    recovery.continued |= matches!(entry.record, Record::Snapshot { .. });
     if matches!(entry.record, Record::Started { .. }) {
         recovery.started = Some(entry.record.clone());
     }

@@ -1,6 +1,7 @@
 //! An account: what it owns, what of it is locked in orders, which names it has used, and what is to be told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::order::{Fill, Order};
 use super::settings::{AccountSettings, FeeCoin, Permissions};
@@ -44,7 +45,7 @@ pub enum Rows {
     /// Topic `execution`.
     Executions(Vec<Fill>),
     /// Topic `wallet`: all coins as they are now.
-    Wallet(BTreeMap<String, Holding>),
+    Wallet(Arc<BTreeMap<String, Holding>>),
 }
 
 /// An account.
@@ -55,7 +56,8 @@ pub struct Account {
     pub permissions: Permissions,
     /// Pay fees in this coin.
     pub fee_coin: Option<FeeCoin>,
-    pub(super) holdings: BTreeMap<String, Holding>,
+    /// Shared with the pushes that tell of it.
+    pub(super) holdings: Arc<BTreeMap<String, Holding>>,
     /// Ids of all orders still known.
     pub(super) orders: BTreeSet<u64>,
     pub(super) open: BTreeSet<u64>,
@@ -79,7 +81,7 @@ impl Account {
             secret: settings.secret,
             permissions: settings.permissions,
             fee_coin: settings.fee_coin,
-            holdings: holdings.collect(),
+            holdings: Arc::new(holdings.collect()),
             orders: BTreeSet::new(),
             open: BTreeSet::new(),
             recently_closed: VecDeque::new(),
@@ -119,7 +121,11 @@ impl Account {
     }
 
     fn entry(&mut self, coin: &str) -> &mut Holding {
-        self.holdings.entry(coin.to_owned()).or_default()
+        let holdings = Arc::make_mut(&mut self.holdings);
+        if !holdings.contains_key(coin) {
+            holdings.insert(coin.to_owned(), Holding::default());
+        }
+        holdings.get_mut(coin).expect("a coin that was just put there")
     }
 
     pub(super) fn remember_closed(&mut self, id: u64) {

@@ -206,3 +206,40 @@ impl Book {
         self.best_sell = self.sells.first_key_value().map(|((price, _), _)| *price);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn d(text: &str) -> Decimal {
+        money::parse(text).unwrap()
+    }
+
+    /// A book whose bid is 60000 and whose ask is a tick above.
+    fn book(slippage: &str, price: &str) -> Book {
+        let mut book = Book::new(Listing { slippage: d(slippage), ..Listing::btcusdt() });
+        book.move_to(&PricePoint::new(Timestamp(0), d(price)), Timestamp(0));
+        book
+    }
+
+    #[test]
+    fn market_orders_trade_worse_by_the_slippage_and_to_the_tick_against_them() {
+        for (slippage, buys_at, sells_at) in [
+            ("0", "60000.01", "60000"),
+            ("0.001", "60060.02", "59940"),
+            ("0.0000001", "60000.02", "59999.99"),
+            ("0.5", "90000.02", "30000"),
+        ] {
+            let book = book(slippage, "60000");
+            assert_eq!(book.market_price(Side::Buy), d(buys_at), "buy with {slippage}");
+            assert_eq!(book.market_price(Side::Sell), d(sells_at), "sell with {slippage}");
+            assert_eq!((book.taking_price(Side::Buy), book.taking_price(Side::Sell)), (d("60000.01"), d("60000")));
+        }
+    }
+
+    #[test]
+    fn no_slippage_takes_a_price_to_nothing() {
+        assert_eq!(book("1", "60000").market_price(Side::Sell), d("0.01"));
+        assert_eq!(book("0.1", "0.01").market_price(Side::Sell), d("0.01"));
+    }
+}

@@ -6,6 +6,7 @@
 //! What a call causes on the private stream is queued per account, to be taken with [`Exchange::take_pushes`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::account::{Account, Push, Rows};
 use super::book::Book;
@@ -220,9 +221,9 @@ impl Exchange {
             return Err(Refusal::new(refusal::INVALID, "Data sent for parameter 'qty' is not valid: already filled."));
         }
         let mut order = Order { kind, quantity, updated: now, ..old.clone() };
-        let coin = self.paying_coin(&order).to_owned();
+        let coin = paying_coin(self.instrument_of(&order), order.side);
         let more = order.locked() - old.locked();
-        if more > self.accounts[account].holding(&coin).free() {
+        if more > self.accounts[account].holding(coin).free() {
             return Err(insufficient());
         }
         self.books[old.listing].remove(&old);
@@ -314,9 +315,11 @@ impl Exchange {
         order.ending = ending;
         order.updated = now;
         let filled = !order.executed_quantity.is_zero();
-        let order = order.clone();
-        self.relock(&order, before);
-        self.accounts[order.account].remember_closed(id);
+        let account = order.account;
+        // Nothing of it is held back any more.
+        let instrument = &self.books[order.listing].listing().instrument;
+        self.accounts[account].relock(paying_coin(instrument, order.side), before, order.locked());
+        self.accounts[account].remember_closed(id);
         let retention = if filled { self.rules.filled_retention } else { self.rules.unfilled_retention };
         self.expiries.insert((now.after(retention), id));
     }
@@ -326,9 +329,7 @@ impl Exchange {
         while let Some((expiry, id)) = self.expiries.first().copied().filter(|(expiry, _)| *expiry <= now) {
             self.expiries.remove(&(expiry, id));
             if let Some(order) = self.orders.remove(&id) {
-                let account = &mut self.accounts[order.account];
-                account.orders.remove(&id);
-                account.recently_closed.retain(|closed| *closed != id);
+                self.accounts[order.account].orders.remove(&id);
             }
         }
         let oldest = now.before(self.rules.filled_retention);
@@ -341,13 +342,7 @@ impl Exchange {
 
     pub(super) fn relock(&mut self, order: &Order, before: Decimal) {
         let instrument = &self.books[order.listing].listing().instrument;
-        let coin = if order.side == Side::Buy { &instrument.quote_coin } else { &instrument.base_coin };
-        self.accounts[order.account].relock(coin, before, order.locked());
-    }
-
-    pub(super) fn paying_coin(&self, order: &Order) -> &str {
-        let instrument = self.instrument_of(order);
-        if order.side == Side::Buy { &instrument.quote_coin } else { &instrument.base_coin }
+        self.accounts[order.account].relock(paying_coin(instrument, order.side), before, order.locked());
     }
 
     pub(super) fn instrument_of(&self, order: &Order) -> &Instrument {
@@ -376,9 +371,14 @@ impl Exchange {
     }
 
     pub(super) fn push_wallet(&mut self, account: usize, now: Timestamp) {
-        let holdings = self.accounts[account].holdings.clone();
+        let holdings = Arc::clone(&self.accounts[account].holdings);
         self.push(account, Rows::Wallet(holdings), now);
     }
+}
+
+/// The coin that an order of this side pays with.
+fn paying_coin(instrument: &Instrument, side: Side) -> &str {
+    if side == Side::Buy { &instrument.quote_coin } else { &instrument.base_coin }
 }
 
 fn insufficient() -> Refusal {

@@ -47,7 +47,8 @@ impl Exchange {
 
     /// Lets an order that has just come (or been amended) take what it can, and rest or end with the remainder.
     pub(super) fn work(&mut self, id: u64, now: Timestamp) {
-        let order = self.orders[&id].clone();
+        let order = &self.orders[&id];
+        let account = order.account;
         let book = &self.books[order.listing];
         let crosses = order.price().is_none_or(|price| book.crosses(order.side, price));
         let price = match order.kind {
@@ -72,13 +73,13 @@ impl Exchange {
             _ => {
                 if available > Decimal::ZERO {
                     let fill = self.fill(id, price, available, false, now);
-                    self.push(order.account, Rows::Executions(vec![fill]), now);
+                    self.push(account, Rows::Executions(vec![fill]), now);
                 }
                 self.rest_or_end(id, time_in_force, now);
             }
         }
-        self.push_order(order.account, &[id], now);
-        self.push_wallet(order.account, now);
+        self.push_order(account, &[id], now);
+        self.push_wallet(account, now);
     }
 
     fn rest_or_end(&mut self, id: u64, time_in_force: TimeInForce, now: Timestamp) {
@@ -99,16 +100,15 @@ impl Exchange {
     fn fill(&mut self, id: u64, price: Decimal, quantity: Decimal, maker: bool, now: Timestamp) -> Fill {
         let value = price * quantity;
         let fill_id = self.fresh_id();
-        let old = self.orders[&id].clone();
-        let (fee, fee_coin, fee_rate) = self.fee(&old, quantity, value, maker);
-
-        let mut order = old.clone();
+        let mut order = self.orders[&id].clone();
+        let (fee, fee_coin, fee_rate) = self.fee(&order, quantity, value, maker);
+        let locked_before = order.locked();
         order.executed_quantity += quantity;
         order.executed_value += value;
         order.status = Status::PartiallyFilled;
         order.updated = now;
         *order.fees.entry(fee_coin.clone()).or_default() += fee;
-        self.relock(&order, old.locked());
+        self.relock(&order, locked_before);
         self.settle(&order, quantity, value, &fee_coin, fee);
         self.books[order.listing].traded(quantity, value);
 
@@ -148,16 +148,16 @@ impl Exchange {
 
     fn settle(&mut self, order: &Order, quantity: Decimal, value: Decimal, fee_coin: &str, fee: Decimal) {
         let instrument = &self.books[order.listing].listing().instrument;
-        let (base, quote) = (instrument.base_coin.clone(), instrument.quote_coin.clone());
+        let (base, quote) = (&instrument.base_coin, &instrument.quote_coin);
         let account = &mut self.accounts[order.account];
         match order.side {
             Side::Buy => {
-                account.debit(&quote, value);
-                account.credit(&base, quantity);
+                account.debit(quote, value);
+                account.credit(base, quantity);
             }
             Side::Sell => {
-                account.debit(&base, quantity);
-                account.credit(&quote, value);
+                account.debit(base, quantity);
+                account.credit(quote, value);
             }
         }
         account.debit(fee_coin, fee);

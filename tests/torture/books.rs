@@ -44,6 +44,8 @@ pub(crate) struct Books {
     /// Quantity and cost by level, in the open cycle.
     lots: BTreeMap<u8, (Decimal, Decimal)>,
     cycle: u64,
+    /// What the bot has written off so far.
+    written_off: Decimal,
     /// Orders of the user, by the exchange's name, and whether the user ended them.
     pub(crate) foreign: BTreeMap<u64, bool>,
 }
@@ -72,6 +74,7 @@ impl Books {
             fees: ByCoin::new(),
             lots: BTreeMap::new(),
             cycle: 0,
+            written_off: Decimal::ZERO,
             foreign: BTreeMap::new(),
         }
     }
@@ -157,8 +160,10 @@ impl Books {
         }
     }
 
-    /// Coins that the bot has written off, the deepest level first.
-    pub(crate) fn write_off(&mut self, mut quantity: Decimal) {
+    /// Coins that the bot has written off so far, the deepest level first. After a lost journal it begins anew.
+    pub(crate) fn write_off(&mut self, so_far: Decimal) {
+        let mut quantity = (so_far - self.written_off).max(Decimal::ZERO);
+        self.written_off = so_far;
         for lot in self.lots.values_mut().rev() {
             quantity -= take(lot, quantity);
         }

@@ -1,4 +1,5 @@
-//! A disk in memory: what is synced survives a power cut, what is not may be lost or torn.
+//! A disk in memory: what is synced survives a power cut, what is not may be lost or torn. A file that was put in the
+//! place of another is there for certain only after the next sync.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,6 +17,8 @@ pub(crate) struct Disk {
     pub(crate) bytes: Vec<u8>,
     /// How much of it a power cut cannot take.
     pub(crate) synced: usize,
+    /// What the file held before it was begun anew, all of it synced, until it is certain that it is gone.
+    replaced: Option<Vec<u8>>,
     /// No room until this moment, in milliseconds.
     pub(crate) full_until: i64,
 }
@@ -30,6 +33,18 @@ impl Disk {
             self.bytes.resize(length, 0);
         }
         self.synced = self.bytes.len();
+        self.replaced = None;
+    }
+
+    /// After a power cut the file is again the one that was replaced.
+    pub(crate) fn bring_back(&mut self) {
+        self.bytes = self.replaced.take().unwrap_or_default();
+        self.synced = self.bytes.len();
+    }
+
+    /// Whether a power cut can bring back another file.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.is_some()
     }
 
     /// The directory is gone.
@@ -90,7 +105,26 @@ impl Storage for DiskHandle {
             return Err(io::Error::other("the disk cannot be synced"));
         }
         world.disk.synced = world.disk.bytes.len();
+        world.disk.replaced = None;
         Ok(())
+    }
+
+    fn begin_anew(&mut self, _first: u64, bytes: &[u8]) -> io::Result<bool> {
+        let world = &mut *self.0.borrow_mut();
+        world.crash_if(Fault::CrashAnew);
+        if world.faults.hit(Fault::WriteError) || world.now < world.disk.full_until {
+            world.say("fault: the journal cannot be begun anew");
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        if world.disk.synced < world.disk.bytes.len() {
+            world.broken(6, "the journal is begun anew before it is synced".to_owned());
+        }
+        world.disk.synced = bytes.len();
+        world.disk.replaced = Some(std::mem::replace(&mut world.disk.bytes, bytes.to_vec()));
+        // What is booked so far is in either file.
+        world.booked.values_mut().for_each(|end| *end = 0);
+        world.crash_if(Fault::CrashAnew);
+        Ok(true)
     }
 
     fn name(&self) -> String {

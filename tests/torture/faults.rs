@@ -76,6 +76,8 @@ faults! {
     OutageOfADay => "outage longer than 24 hours",
     OutageOfAWeek => "outage longer than 7 days",
     Stop => "stopped and started again",
+    CrashAnew => "crash while the journal is begun anew",
+    OldFileBack => "power cut: the journal's old file is back",
 }
 
 /// How often each kind happened.
@@ -128,6 +130,11 @@ impl Faults {
         hit
     }
 
+    /// Counts one that follows from another.
+    pub(crate) fn count(&mut self, fault: Fault) {
+        self.counts[fault as usize] += 1;
+    }
+
     /// A number for the details of a fault.
     pub(crate) fn number(&mut self, from: i64, to: i64) -> i64 {
         self.rng.random_range(from..=to)
@@ -141,6 +148,7 @@ fn weight(fault: Fault) -> f64 {
         Fault::DirectoryLost | Fault::PowerCut => 4.0,
         Fault::OutageOfADay | Fault::OutageOfAWeek => 1.5,
         Fault::ClockWrong => 5.0,
+        Fault::CrashAnew => 9.0,
         Fault::RealtimeForgotten | Fault::Filters | Fault::FeeCoin | Fault::Withdrawal | Fault::AmendedByOthers => 0.3,
         Fault::CrashWaiting | Fault::Stop => 0.2,
         _ => 1.0,

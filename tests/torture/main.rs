@@ -3,7 +3,7 @@
 //! faults; the invariants of the strategy are checked against the exchange's own books.
 //!
 //! - `RECOMPRA_SEED=n` replays one seed and prints everything that happens in it.
-//! - `RECOMPRA_SEEDS=n` runs so many seeds on all cores (`make torture`).
+//! - `RECOMPRA_SEEDS=n` runs so many seeds on all cores (`make torture`), from `RECOMPRA_FIRST` on.
 
 mod books;
 mod broken_on_purpose;
@@ -80,7 +80,7 @@ fn whatever_fails_the_invariants_hold() {
         return;
     }
     let count = variable("RECOMPRA_SEEDS");
-    let table = run_all(0, count.unwrap_or(FIXED));
+    let table = run_all(variable("RECOMPRA_FIRST").unwrap_or(0), count.unwrap_or(FIXED));
     println!("{table}");
     assert_clean(&table);
     if count.is_none() {

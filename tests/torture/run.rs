@@ -18,6 +18,8 @@ use super::world::{Broken, ClockHandle, Death, Options, World};
 
 /// More lives than any seed needs.
 const MOST_LIVES: u64 = 200;
+/// A journal of this many bytes is begun anew: most seeds see it happen.
+const LONG: u64 = 4_096;
 
 /// What a seed brought.
 #[derive(Clone, Debug)]
@@ -100,10 +102,11 @@ fn note_panic(world: &Rc<RefCell<World>>, payload: Box<dyn std::any::Any + Send>
 
 /// One life of the process: from reading the journal to the engine's end.
 fn life(world: &Rc<RefCell<World>>) {
-    let (journal, recovery) = match JournalFile::open(DiskHandle(Rc::clone(world))) {
+    let (mut journal, recovery) = match JournalFile::open(DiskHandle(Rc::clone(world))) {
         Ok(opened) => opened,
         Err(damage) => world.borrow_mut().broken(6, format!("the journal cannot be read: {damage}")),
     };
+    journal.begin_anew_at(LONG);
     let (assignment, sabotage) = {
         let world = &mut *world.borrow_mut();
         world.born(&recovery.ledger);
@@ -149,6 +152,7 @@ impl World {
             self.broken(6, difference);
         }
         self.mirror = recovered.clone();
+        self.books.write_off(recovered.totals.written_off);
         if !recovered.is_blank() {
             super::invariants::forget_history(self, recovered.watched.0);
         }

@@ -13,6 +13,8 @@ use super::world::World;
 
 /// The transport's own time-out, in milliseconds.
 const TIMEOUT: i64 = 10_000;
+/// A signature is good for so long, in milliseconds.
+const RECV_WINDOW: i64 = 5_000;
 const UNKNOWN: [i64; 12] =
     [10_000, 10_014, 10_016, 170_001, 170_007, 170_032, 170_035, 170_146, 170_147, 170_149, 170_150, 170_234];
 const BUSY: [i64; 3] = [170_191, 170_212, 110_079];
@@ -252,7 +254,7 @@ impl World {
         let asked = self.unknown.iter().find(|name| request.query.contains(name.as_str())).cloned();
         if let Some(name) = asked.filter(|_| request.path == "/v5/order/history") {
             let there = self.exchange.orders().any(|order| order.link_id == name);
-            let coming = self.late.iter().any(|(_, late)| late.body.contains(&name));
+            let coming = self.late.iter().any(|(_, late)| late.body.contains(&name) && in_time(late, self.now));
             if !there && !coming || super::invariants::history_is_lost(self) {
                 self.unknown.remove(&name);
             }
@@ -263,6 +265,12 @@ impl World {
     pub(crate) fn heard(&mut self, text: &str) {
         self.unknown.retain(|name| !text.contains(&format!("\"{name}\"")));
     }
+}
+
+/// Whether the exchange would still take a request that is under way, by the time in its signature.
+fn in_time(request: &Request, now: i64) -> bool {
+    let stamp = request.headers.iter().find(|(name, _)| *name == "X-BAPI-TIMESTAMP");
+    stamp.is_none_or(|(_, sent)| sent.parse::<i64>().is_ok_and(|sent| now - sent <= RECV_WINDOW))
 }
 
 fn answer(status: u16, body: &Value) -> Response {

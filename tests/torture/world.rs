@@ -99,8 +99,6 @@ pub(crate) struct World {
     pub(crate) mirror_is_exact: bool,
     /// Booked executions, and how long the journal was when they were.
     pub(crate) booked: BTreeMap<String, usize>,
-    /// Base coin written off as missing.
-    pub(crate) written_off: Decimal,
     /// Whether the exchange has forgotten something that the bot had not booked.
     pub(crate) history_lost: bool,
     /// Whether the whole journal was lost at some time.
@@ -149,7 +147,6 @@ impl World {
             mirror: Ledger::default(),
             mirror_is_exact: true,
             booked: BTreeMap::new(),
-            written_off: Decimal::ZERO,
             history_lost: false,
             journal_lost: false,
             meddled: false,
@@ -452,6 +449,15 @@ impl World {
     }
 
     fn cut_power(&mut self) {
+        if self.disk.is_replaced() && self.faults.number(0, 1) == 0 {
+            self.faults.count(Fault::OldFileBack);
+            self.disk.bring_back();
+            self.say("fault: a power cut brings the journal's old file back");
+            self.booked.retain(|_, end| *end == 0);
+            self.mirror_is_exact = false;
+            self.unknown.clear();
+            return;
+        }
         let unsynced = self.disk.bytes.len() - self.disk.synced;
         let keep = usize::try_from(self.faults.number(0, unsynced as i64)).unwrap_or(0);
         let zeros = self.faults.number(0, 3) == 0;

@@ -36,7 +36,10 @@ macro_rules! endpoint {
 }
 
 mod calls;
+mod klines;
 mod pages;
+
+pub use klines::{Interval, KLINES_A_PAGE, Kline};
 
 /// How long Bybit may take to receive a request, in milliseconds (its own default).
 const RECV_WINDOW: &str = "5000";

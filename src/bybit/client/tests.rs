@@ -399,3 +399,23 @@ fn limit_orders_say_whether_they_may_take() {
         assert!(client.transport.requests[0].body.contains(word));
     }
 }
+
+#[test]
+fn candles_come_oldest_first_from_a_window_of_one_page() {
+    let row = |minute: i64| format!(r#"["{}","2","3","1","2","5","10"]"#, minute * 60_000);
+    let list = |minutes: &[i64]| {
+        let rows: Vec<String> = minutes.iter().map(|minute| row(*minute)).collect();
+        ok(&format!(r#"{{"category":"spot","symbol":"BTCUSDT","list":[{}]}}"#, rows.join(",")))
+    };
+    let mut client = client([list(&[12, 10]), list(&[10, 12]), list(&[2000])]);
+    let starts: Vec<i64> =
+        client.klines(Interval::Minute, Timestamp(600_000)).unwrap().iter().map(|kline| kline.start.0).collect();
+    assert_eq!(starts, [600_000, 720_000]);
+    let query = &client.transport.requests[0].query;
+    assert_eq!(query, "category=spot&symbol=BTCUSDT&interval=1&start=600000&end=60540000&limit=1000");
+    // Not newest first, or not what was asked for: that is not the answer to this question.
+    for _ in 0..2 {
+        let fault = client.klines(Interval::Minute, Timestamp(600_000)).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Malformed, "{fault}");
+    }
+}

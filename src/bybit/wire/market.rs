@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{FieldError, Text};
+use crate::bybit::client::Kline;
 use crate::core::instrument::Instrument;
 use crate::core::{Decimal, Timestamp};
 use crate::engine::ports::Ticker;
@@ -156,6 +157,47 @@ impl TickerRow<'_> {
     }
 }
 
+/// `/v5/market/kline`: rows of start, open, high, low, close, volume and turnover.
+#[derive(Deserialize)]
+pub(in crate::bybit) struct KlineAnswer<'a> {
+    #[serde(borrow)]
+    list: Vec<Vec<Text<'a>>>,
+}
+
+impl KlineAnswer<'_> {
+    /// The candles in the order in which they were sent.
+    pub(in crate::bybit) fn klines(&self) -> Result<Vec<Kline>, FieldError> {
+        self.list.iter().map(|row| kline(row)).collect()
+    }
+}
+
+fn kline(row: &[Text<'_>]) -> Result<Kline, FieldError> {
+    let [start, open, high, low, close, volume, turnover, ..] = row else {
+        return Err(FieldError::missing("one of a kline's seven"));
+    };
+    let kline = Kline {
+        start: start.time("startTime")?,
+        open: price(open, "openPrice")?,
+        high: price(high, "highPrice")?,
+        low: price(low, "lowPrice")?,
+        close: price(close, "closePrice")?,
+        volume: amount(volume, "volume")?,
+        turnover: amount(turnover, "turnover")?,
+    };
+    let holds = |price: Decimal| price >= kline.low && price <= kline.high;
+    if !holds(kline.open) || !holds(kline.close) {
+        return Err(FieldError::unreadable("lowPrice", low.as_str(), "not below the other prices of its kline"));
+    }
+    Ok(kline)
+}
+
+/// An amount that may be of any size: it is only passed on.
+fn amount(text: &Text<'_>, field: &'static str) -> Result<String, FieldError> {
+    let digits = text.required(field)?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && digits.matches('.').count() < 2;
+    if plain { Ok(digits.to_owned()) } else { Err(FieldError::unreadable(field, digits, "not an amount")) }
+}
+
 /// A push of `tickers.SYMBOL`: the last price (spot pushes no best prices here).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -252,6 +294,24 @@ mod tests {
     fn a_symbol_that_is_not_listed_is_none() {
         assert_eq!(instrument(r#"{"list":[]}"#), Ok(None));
         assert_eq!(instrument(&INSTRUMENT.replace("BTCUSDT", "ETHUSDT")), Ok(None));
+    }
+
+    #[test]
+    fn klines_are_read_and_impossible_ones_refused() {
+        let read = |json: &str| {
+            let answer: KlineAnswer<'_> = serde_json::from_str(json).unwrap();
+            answer.klines().map_err(|error| error.to_string())
+        };
+        let row =
+            r#"{"symbol":"BTCUSDT","list":[["1670608800000","17071","17073","17027","17055.5","268611","15.74"]]}"#;
+        let kline = read(row).unwrap().remove(0);
+        assert_eq!((kline.start, money::text(kline.close)), (Timestamp(1_670_608_800_000), "17055.5".to_owned()));
+        assert_eq!((kline.volume.as_str(), kline.turnover.as_str()), ("268611", "15.74"));
+        assert!(read(&row.replace("17027", "17072")).unwrap_err().contains("lowPrice"));
+        assert!(read(&row.replace("17071", "0")).unwrap_err().contains("openPrice"));
+        assert!(read(&row.replace("268611", "1e9")).unwrap_err().contains("volume"));
+        assert!(read(r#"{"list":[["1670608800000","1"]]}"#).unwrap_err().contains("seven"));
+        assert_eq!(read(r#"{"list":[]}"#), Ok(vec![]));
     }
 
     #[test]

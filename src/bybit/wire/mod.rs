@@ -9,7 +9,7 @@ mod order;
 mod text;
 
 pub(super) use account::{BalanceAnswer, KeyAnswer};
-pub(super) use market::{InstrumentAnswer, OrderBook, TickerAnswer, TickerPush, TimeAnswer, TradePush};
+pub(super) use market::{InstrumentAnswer, KlineAnswer, OrderBook, TickerAnswer, TickerPush, TimeAnswer, TradePush};
 pub(super) use order::{CancelRequest, CreateRequest, Created, DemoMoneyRequest, ExecutionRow, OrderRow};
 pub(super) use text::{FieldError, Text};
 

@@ -15,6 +15,7 @@
 //! Each slot is looked at on its own. A slot with a live order is left alone or has its order cancelled; a free slot
 //! is filled when it is due. Replacing an order is a cancel, and a free slot once that is settled.
 
+mod reading;
 mod rebuys;
 mod sells;
 
@@ -23,12 +24,13 @@ use std::time::Duration;
 
 use super::instrument::Instrument;
 use super::ladder::{self, LadderError, Rebuy};
-use super::ledger::{Cycle, End, Ledger, Order};
+use super::ledger::{End, Ledger, Order};
 use super::money::Decimal;
 use super::order::{OrderKey, OrderSpec, Slot};
 use super::parameters::Parameters;
 use super::record::{ExitCause, Offer, Reason, Refusal};
 use super::time::Timestamp;
+use reading::Reading;
 
 /// How long after a refusal for lack of money the slot is tried again.
 pub const FUNDS_PATIENCE: Duration = Duration::from_secs(30);
@@ -148,7 +150,7 @@ pub fn decide_again(situation: &Situation<'_>, memo: &mut Memo) -> Decision {
     if let Some(instrument) = &situation.ledger.instrument {
         match &situation.ledger.cycle {
             None => decider.between_cycles(),
-            Some(cycle) => decider.in_cycle(cycle, instrument),
+            Some(cycle) => decider.in_cycle(&Reading::new(cycle), instrument),
         }
     }
     decider.decision
@@ -214,7 +216,7 @@ impl Decider<'_> {
         }
     }
 
-    fn in_cycle(&mut self, cycle: &Cycle, instrument: &Instrument) {
+    fn in_cycle(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
         if self.situation.goal == Goal::Cancel {
             self.cancel_all(cycle);
             self.decision.finished = cycle.live_orders().next().is_none();
@@ -238,7 +240,7 @@ impl Decider<'_> {
     }
 
     /// Why the cycle should be closed at market now, if it should.
-    fn exit_cause(&mut self, cycle: &Cycle, instrument: &Instrument) -> Option<ExitCause> {
+    fn exit_cause(&mut self, cycle: &Reading<'_>, instrument: &Instrument) -> Option<ExitCause> {
         let Situation { parameters, goal, quote, now, .. } = *self.situation;
         if goal == Goal::Close {
             return Some(ExitCause::Close);
@@ -269,7 +271,7 @@ impl Decider<'_> {
     }
 
     /// The market sell of everything, once nothing else is live.
-    fn exit(&mut self, cycle: &Cycle, instrument: &Instrument) {
+    fn exit(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
         let held = cycle.held();
         let quantity =
             instrument.quantity_down(held.quantity).min(instrument.quantity_down(instrument.max_market_quantity));
@@ -298,7 +300,7 @@ impl Decider<'_> {
     }
 
     /// Nothing is offered any more: what rests is cancelled, and the cycle is over once all is settled.
-    fn wind_up(&mut self, cycle: &Cycle) {
+    fn wind_up(&mut self, cycle: &Reading<'_>) {
         if cycle.live_orders().next().is_none() {
             self.close_cycle(cycle);
         } else {
@@ -306,11 +308,11 @@ impl Decider<'_> {
         }
     }
 
-    fn close_cycle(&mut self, cycle: &Cycle) {
+    fn close_cycle(&mut self, cycle: &Reading<'_>) {
         self.decision.steps.push(Step::CloseCycle { cycle: cycle.number, profit: cycle.profit });
     }
 
-    fn cancel_all(&mut self, cycle: &Cycle) {
+    fn cancel_all(&mut self, cycle: &Reading<'_>) {
         for (key, order) in cycle.live_orders() {
             self.cancel(key, order);
         }
@@ -323,14 +325,16 @@ impl Decider<'_> {
         }
     }
 
-    fn base_order(&mut self, cycle: &Cycle) {
+    fn base_order(&mut self, cycle: &Reading<'_>) {
         let parameters = self.situation.parameters;
         let done = cycle.base_price().is_some() || cycle.live(Slot::Buy(0)).is_some();
         let Some(instrument) = self.situation.ledger.instrument.as_ref().filter(|_| !done) else {
             return;
         };
-        let amount = super::money::floor_to(parameters.base_order_amount, instrument.amount_step);
-        let affordable = cycle.committed() + amount <= parameters.max_capital;
+        // What an earlier cycle left may be too little to be sold: it takes its part of the capital, and must not stop the rest.
+        let room = parameters.max_capital - cycle.committed();
+        let amount = super::money::floor_to(parameters.base_order_amount.min(room), instrument.amount_step);
+        let affordable = amount >= instrument.min_notional;
         let due = self.is_due(self.retry_due(cycle, Slot::Buy(0)));
         if due && affordable && !self.buys_forbidden(Some(cycle)) {
             self.place(cycle, Slot::Buy(0), OrderSpec::MarketBuy { amount }, None, Reason::Base);
@@ -338,18 +342,18 @@ impl Decider<'_> {
     }
 
     /// Whether no new buy may be placed: an order's fate is unknown, or something does not add up.
-    fn buys_forbidden(&self, cycle: Option<&Cycle>) -> bool {
+    fn buys_forbidden(&self, cycle: Option<&Reading<'_>>) -> bool {
         self.situation.hold_buys
             || !self.situation.ledger.alarms.is_empty()
             || cycle.is_some_and(|cycle| cycle.live_orders().any(|(_, order)| order.is_unknown()))
     }
 
-    fn place(&mut self, cycle: &Cycle, slot: Slot, spec: OrderSpec, offer: Option<Offer>, reason: Reason) {
+    fn place(&mut self, cycle: &Reading<'_>, slot: Slot, spec: OrderSpec, offer: Option<Offer>, reason: Reason) {
         self.decision.steps.push(Step::Place { key: cycle.next_key(slot), spec, offer, reason });
     }
 
     /// When a free slot may be tried again after what became of its latest order.
-    fn retry_due(&self, cycle: &Cycle, slot: Slot) -> Timestamp {
+    fn retry_due(&self, cycle: &Reading<'_>, slot: Slot) -> Timestamp {
         let Some((_, order)) = cycle.latest(slot) else {
             return cycle.opened;
         };

@@ -2,17 +2,18 @@
 
 use super::super::instrument::Instrument;
 use super::super::ladder::Rebuy;
-use super::super::ledger::{Cycle, End, Order};
+use super::super::ledger::{End, Order};
 use super::super::money::Decimal;
 use super::super::order::{OrderKey, OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
 use super::super::record::Reason;
 use super::super::time::Timestamp;
 use super::Decider;
+use super::reading::Reading;
 
 impl Decider<'_> {
     /// Places the rebuys that are due and cancels those that should not rest.
-    pub(super) fn rebuys(&mut self, cycle: &Cycle, instrument: &Instrument) {
+    pub(super) fn rebuys(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
         let Some(base_price) = cycle.base_price() else {
             return;
         };
@@ -34,19 +35,16 @@ impl Decider<'_> {
                 self.cancel(key, order);
             }
         }
-        let missing: Vec<&Rebuy> =
-            wanted.into_iter().filter(|rebuy| cycle.live(Slot::Buy(rebuy.level)).is_none()).collect();
-        if missing.is_empty() {
-            return;
-        }
-        let mut committed = cycle.committed();
+        let missing = wanted.into_iter().filter(|rebuy| cycle.live(Slot::Buy(rebuy.level)).is_none());
+        // Added up once the first of them is due.
+        let mut committed = None;
         for rebuy in missing {
             self.rebuy(cycle, rebuy, base_price, instrument, &mut committed);
         }
     }
 
     /// The levels that should have a resting buy: first those that are being filled, then the nearest free ones.
-    fn wanted<'l>(&self, cycle: &Cycle, ladder: &'l [Rebuy], instrument: &Instrument) -> Vec<&'l Rebuy> {
+    fn wanted<'l>(&self, cycle: &Reading<'_>, ladder: &'l [Rebuy], instrument: &Instrument) -> Vec<&'l Rebuy> {
         let filling =
             |level| cycle.live(Slot::Buy(level)).is_some_and(|(_, order)| order.executed_quantity > Decimal::ZERO);
         let first = ladder.iter().filter(|rebuy| filling(rebuy.level));
@@ -60,7 +58,7 @@ impl Decider<'_> {
     }
 
     /// Whether a level has been bought. In `per_level` mode it is free again once its lot is sold.
-    fn is_filled(&self, cycle: &Cycle, level: u8, instrument: &Instrument) -> bool {
+    fn is_filled(&self, cycle: &Reading<'_>, level: u8, instrument: &Instrument) -> bool {
         let bought = cycle
             .latest(Slot::Buy(level))
             .is_some_and(|(_, order)| !order.is_live() && order.executed_quantity > Decimal::ZERO);
@@ -75,11 +73,11 @@ impl Decider<'_> {
 
     fn rebuy(
         &mut self,
-        cycle: &Cycle,
+        cycle: &Reading<'_>,
         rebuy: &Rebuy,
         base_price: Decimal,
         instrument: &Instrument,
-        committed: &mut Decimal,
+        committed: &mut Option<Decimal>,
     ) {
         let slot = Slot::Buy(rebuy.level);
         let refusal = cycle.latest(slot).and_then(|(_, order)| order.end());
@@ -101,6 +99,7 @@ impl Decider<'_> {
         }
         let spec =
             OrderSpec::Limit { side: Side::Buy, price, quantity: rebuy.quantity, post_only: parameters.post_only };
+        let committed = committed.get_or_insert_with(|| cycle.committed());
         if *committed + spec.notional() > parameters.max_capital {
             return;
         }
@@ -109,7 +108,7 @@ impl Decider<'_> {
     }
 
     /// Rebuys follow the sell of what was bought before them, and a lot's sale, by `rebuy_delay`.
-    fn rebuy_due(&self, cycle: &Cycle) -> Timestamp {
+    fn rebuy_due(&self, cycle: &Reading<'_>) -> Timestamp {
         let parameters = self.situation.parameters;
         let after_buy = cycle.bought.map(|bought| bought.after(parameters.sell_delay));
         after_buy.max(cycle.sold).unwrap_or(cycle.opened).after(parameters.rebuy_delay)

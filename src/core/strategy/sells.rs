@@ -10,6 +10,7 @@ use super::super::order::{OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
 use super::super::record::{Offer, Reason};
 use super::super::time::Timestamp;
+use super::reading::Reading;
 use super::{Decider, Step};
 
 /// A rebuy that is filled in part and still open is offered once it has been quiet for this long.
@@ -18,13 +19,22 @@ const PARTIAL_FILL_PATIENCE: Duration = Duration::from_secs(10);
 /// A sell slot and the lots that it should offer.
 struct Group {
     slot: Slot,
-    levels: Vec<u8>,
+    /// The one level whose lot it is; `None` if it is those of all levels.
+    level: Option<u8>,
     lots: Lot,
+}
+
+impl Group {
+    /// The levels whose lots it offers.
+    fn levels<'c>(&self, cycle: &'c Cycle) -> impl Iterator<Item = (u8, &'c Lot)> + use<'c> {
+        let levels = self.level.map_or(0..=u8::MAX, |level| level..=level);
+        cycle.lots.range(levels).map(|(level, lot)| (*level, lot))
+    }
 }
 
 impl Decider<'_> {
     /// Places the sells that are due and cancels those to be replaced.
-    pub(super) fn sells(&mut self, cycle: &Cycle, instrument: &Instrument) {
+    pub(super) fn sells(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
         let groups = self.groups(cycle);
         for group in &groups {
             match cycle.live(group.slot) {
@@ -45,7 +55,7 @@ impl Decider<'_> {
     }
 
     /// Whether nothing that the cycle's last sell could offer is large enough to be sold, and none is live.
-    pub(super) fn nothing_to_sell(&self, cycle: &Cycle, instrument: &Instrument) -> bool {
+    pub(super) fn nothing_to_sell(&self, cycle: &Reading<'_>, instrument: &Instrument) -> bool {
         if cycle.base_price().is_none() || cycle.live(Slot::Sell(0)).is_some() {
             return false;
         }
@@ -56,12 +66,15 @@ impl Decider<'_> {
     }
 
     /// Whether the lot of a level is large enough to be offered on its own.
-    pub(super) fn is_sellable(&self, cycle: &Cycle, level: u8, instrument: &Instrument) -> bool {
-        let lots = cycle.lots.get(&level).cloned().unwrap_or_default();
-        self.take_profit(&Group { slot: Slot::Sell(level), levels: vec![level], lots }, instrument).is_some()
+    pub(super) fn is_sellable(&self, cycle: &Reading<'_>, level: u8, instrument: &Instrument) -> bool {
+        let lots = cycle.lots.get(&level).cloned();
+        lots.is_some_and(|lots| {
+            let group = Group { slot: Slot::Sell(level), level: Some(level), lots };
+            self.take_profit(&group, instrument).is_some()
+        })
     }
 
-    fn groups(&self, cycle: &Cycle) -> Vec<Group> {
+    fn groups(&self, cycle: &Reading<'_>) -> Vec<Group> {
         match self.situation.parameters.take_profit_mode {
             TakeProfitMode::Average => {
                 let mut lots = Lot::default();
@@ -69,32 +82,32 @@ impl Decider<'_> {
                     lots.quantity += lot.quantity;
                     lots.cost += lot.cost;
                 }
-                vec![Group { slot: Slot::Sell(0), levels: cycle.lots.keys().copied().collect(), lots }]
+                vec![Group { slot: Slot::Sell(0), level: None, lots }]
             }
             TakeProfitMode::PerLevel => cycle
                 .lots
                 .iter()
-                .map(|(level, lot)| Group { slot: Slot::Sell(*level), levels: vec![*level], lots: lot.clone() })
+                .map(|(level, lot)| Group { slot: Slot::Sell(*level), level: Some(*level), lots: lot.clone() })
                 .collect(),
         }
     }
 
     /// Whether a live sell should give way to one that covers more, or asks for another profit.
-    fn should_replace(&mut self, cycle: &Cycle, group: &Group, order: &Order, instrument: &Instrument) -> bool {
+    fn should_replace(&mut self, cycle: &Reading<'_>, group: &Group, order: &Order, instrument: &Instrument) -> bool {
         if let Some(Reason::TakeProfit { take_profit_percent, .. }) = &order.reason
             && *take_profit_percent != self.situation.parameters.take_profit_percent
         {
             return true;
         }
-        let largest = instrument.quantity_down(instrument.max_limit_quantity);
-        let could_cover = instrument.quantity_down(order.leaves_quantity() + group.lots.quantity).min(largest);
-        if could_cover <= order.leaves_quantity() {
+        let Some(due) = self.offer_due(cycle, group) else {
             return false;
-        }
-        self.offer_due(cycle, group).is_some_and(|due| self.is_due(due))
+        };
+        let all = order.leaves_quantity() + group.lots.quantity;
+        let could_cover = instrument.quantity_down(all.min(instrument.max_limit_quantity));
+        could_cover > order.leaves_quantity() && self.is_due(due)
     }
 
-    fn offer(&mut self, cycle: &Cycle, group: &Group, instrument: &Instrument) {
+    fn offer(&mut self, cycle: &Reading<'_>, group: &Group, instrument: &Instrument) {
         let Some((price, quantity, cost)) = self.take_profit(group, instrument) else {
             return;
         };
@@ -121,15 +134,18 @@ impl Decider<'_> {
             take_profit_percent: parameters.take_profit_percent,
             fee_rate: self.situation.ledger.sell_fee_rate(parameters.fee_rate),
         };
-        let offer = Offer { levels: group.levels.clone(), cost };
+        let offer = Offer { levels: group.levels(cycle).map(|(level, _)| level).collect(), cost };
         self.decision.steps.push(Step::Place { key: cycle.next_key(group.slot), spec, offer: Some(offer), reason });
     }
 
     /// Price, quantity and cost of the take profit for a group; `None` if it is too small to sell.
     fn take_profit(&self, group: &Group, instrument: &Instrument) -> Option<(Decimal, Decimal, Decimal)> {
         let parameters = self.situation.parameters;
-        let largest = instrument.quantity_down(instrument.max_limit_quantity);
-        let quantity = instrument.quantity_down(group.lots.quantity).min(largest);
+        // Dust has no cost, and what has no cost no price.
+        if group.lots.cost <= Decimal::ZERO {
+            return None;
+        }
+        let quantity = instrument.quantity_down(group.lots.quantity.min(instrument.max_limit_quantity));
         let cost = group.lots.cost_of_part(quantity, instrument);
         let fee_rate = self.situation.ledger.sell_fee_rate(parameters.fee_rate);
         let price = ladder::take_profit_price(cost, parameters.take_profit(), quantity, fee_rate, instrument)?;
@@ -138,17 +154,16 @@ impl Decider<'_> {
     }
 
     /// When the first of a group's lots is to be offered; `None` while none is ready to be.
-    fn offer_due(&self, cycle: &Cycle, group: &Group) -> Option<Timestamp> {
+    fn offer_due(&self, cycle: &Reading<'_>, group: &Group) -> Option<Timestamp> {
         if cycle.live(Slot::Buy(0)).is_some() {
             return None;
         }
         let delay = self.situation.parameters.sell_delay;
         group
-            .levels
-            .iter()
-            .filter_map(|level| {
-                let since = cycle.lots.get(level)?.since?;
-                let still_filling = cycle.live(Slot::Buy(*level)).and_then(|(_, order)| order.last_execution);
+            .levels(cycle)
+            .filter_map(|(level, lot)| {
+                let since = lot.since?;
+                let still_filling = cycle.live(Slot::Buy(level)).and_then(|(_, order)| order.last_execution);
                 Some(match still_filling {
                     Some(last) => last.after(delay.max(PARTIAL_FILL_PATIENCE)),
                     None => since.after(delay),

@@ -45,7 +45,7 @@ pub(super) fn load(source: &Path, tick_size: Decimal) -> Option<Recording> {
         return None;
     }
     let mut left = usize::try_from(count).ok()?;
-    let mut recording = Recording::with_capacity(tick_size, left);
+    let (mut starts, mut prices) = (Vec::with_capacity(left), Vec::with_capacity(left));
     let mut checksum = Hasher::new();
     checksum.update(&header);
     let mut bytes = vec![0; BATCH * CANDLE];
@@ -53,19 +53,18 @@ pub(super) fn load(source: &Path, tick_size: Decimal) -> Option<Recording> {
         let batch = bytes.get_mut(..left.min(BATCH) * CANDLE)?;
         file.read_exact(batch).ok()?;
         checksum.update(batch);
-        for candle in batch.chunks_exact(CANDLE) {
-            let (start, prices) = candle.split_first_chunk::<8>()?;
-            let mut ticks = [0; 4];
-            for (ticks, bytes) in ticks.iter_mut().zip(prices.chunks_exact(4)) {
-                *ticks = u32::from_le_bytes(bytes.try_into().ok()?);
-            }
-            recording.push_ticks(Timestamp(i64::from_le_bytes(*start)), ticks);
+        for candle in batch.as_chunks::<CANDLE>().0 {
+            let (start, ticks) = candle.split_first_chunk::<8>()?;
+            let ([open, second, third, close], []) = ticks.as_chunks::<4>() else { return None };
+            starts.push(Timestamp(i64::from_le_bytes(*start)));
+            prices.push([open, second, third, close].map(|bytes| u32::from_le_bytes(*bytes)));
         }
         left -= batch.len() / CANDLE;
     }
     let mut expected = [0; 4];
     file.read_exact(&mut expected).ok()?;
-    (checksum.finalize() == u32::from_le_bytes(expected)).then_some(recording)
+    let sound = checksum.finalize() == u32::from_le_bytes(expected);
+    Recording::of_columns(tick_size, starts, prices).filter(|_| sound)
 }
 
 /// Leaves a copy of a recording beside its file; whoever cannot write there does without.

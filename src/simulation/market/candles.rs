@@ -1,4 +1,5 @@
-//! A market out of recorded one-minute candles: a CSV file, plain or compressed with gzip.
+//! A market out of recorded one-minute candles: a CSV file, plain or compressed with gzip. A file of trades is joined to
+//! candles first (`trades`).
 //!
 //! Columns are `timestamp,open,high,low,close,volume`: in this order without a header, in any order and under
 //! the usual names with one. Times are UTC: seconds, milliseconds, or ISO 8601. A byte order mark, CRLF, empty lines
@@ -25,6 +26,7 @@ pub use super::columns::Candle;
 use super::columns::{Complaint, Layout, is_header};
 use super::plain::{self, Row, Tick};
 use super::recording::in_ticks;
+use super::trades::{Minutes, TradeLayout};
 use super::{Market, MarketError, PricePoint};
 use crate::core::{Decimal, Timestamp};
 
@@ -41,6 +43,8 @@ pub struct Candles {
     bytes: Vec<u8>,
     line: u64,
     layout: Option<Layout>,
+    /// If the lines are trades.
+    trades: Option<Minutes>,
     last: Option<Timestamp>,
     /// The first candle, until it is asked for.
     first: Option<Candle>,
@@ -77,6 +81,7 @@ impl Candles {
             bytes: Vec::new(),
             line: 0,
             layout: None,
+            trades: None,
             last: None,
             first: None,
             points: VecDeque::new(),
@@ -95,8 +100,30 @@ impl Candles {
     pub fn next_candle(&mut self) -> Result<Option<Candle>, MarketError> {
         match self.first.take() {
             Some(first) => Ok(Some(first)),
-            None => self.next_row(|layout, line| layout.read(line).map(|candle| (candle.start, candle))),
+            None if self.trades.is_some() => self.next_minute(),
+            None => match self.next_row(|layout, line| layout.read(line).map(|candle| (candle.start, candle)))? {
+                // The header has just said that the lines are trades.
+                None if self.trades.is_some() => self.next_minute(),
+                candle => Ok(candle),
+            },
         }
+    }
+
+    /// The candle of the trades' next minute.
+    fn next_minute(&mut self) -> Result<Option<Candle>, MarketError> {
+        while self.next_line()? {
+            let bytes = std::mem::take(&mut self.bytes);
+            let line = text_of(&bytes).map(str::trim);
+            let minute = match (line, &mut self.trades) {
+                (Ok(line), Some(minutes)) if !line.is_empty() => minutes.take(line),
+                (line, _) => line.map(|_| None),
+            };
+            self.bytes = bytes;
+            if let Some(candle) = minute.map_err(|complaint| self.here(complaint))? {
+                return Ok(Some(candle));
+            }
+        }
+        Ok(self.trades.as_mut().and_then(Minutes::end))
     }
 
     /// The next candle as [`Candles::next_candle`] gives it, in whole ticks and quicker: its first moment, and its prices
@@ -106,8 +133,9 @@ impl Candles {
             let too_large = || (Some("high"), format!("more than {} ticks of {tick_size} cannot be held", u32::MAX));
             in_ticks(candle, tick_size).map(|prices| (candle.start, prices)).ok_or_else(too_large)
         };
-        if let Some(first) = self.first.take() {
-            return carefully(&first).map(Some).map_err(|complaint| self.here(complaint));
+        if self.first.is_some() || self.trades.is_some() {
+            let candle = self.next_candle()?;
+            return candle.as_ref().map(carefully).transpose().map_err(|complaint| self.here(complaint));
         }
         let tick = Tick::new(tick_size);
         self.next_row(|layout, line| {
@@ -124,7 +152,7 @@ impl Candles {
         &mut self,
         read: impl Fn(&Layout, &str) -> Result<(Timestamp, R), Complaint>,
     ) -> Result<Option<R>, MarketError> {
-        while self.next_line()? {
+        while self.trades.is_none() && self.next_line()? {
             let bytes = std::mem::take(&mut self.bytes);
             let row = self.row(&bytes, &read);
             self.bytes = bytes;
@@ -142,13 +170,17 @@ impl Candles {
         bytes: &[u8],
         read: impl Fn(&Layout, &str) -> Result<(Timestamp, R), Complaint>,
     ) -> Result<Option<(Timestamp, R)>, Complaint> {
-        let text = std::str::from_utf8(bytes).map_err(|_| (None, "the line is not text (UTF-8)".to_owned()))?;
+        let text = text_of(bytes)?;
         let line = text.strip_prefix('\u{feff}').filter(|_| self.line == 1).unwrap_or(text).trim();
         if line.is_empty() {
             return Ok(None);
         }
         if self.layout.is_none() {
             let header = is_header(line);
+            self.trades = TradeLayout::of_header(line).filter(|_| header).map(Minutes::new);
+            if self.trades.is_some() {
+                return Ok(None);
+            }
             self.layout = Some(if header { Layout::of_header(line)? } else { Layout::default_order() });
             if header {
                 return Ok(None);
@@ -208,6 +240,10 @@ impl Market for Candles {
         }
         Ok(self.points.pop_front())
     }
+}
+
+fn text_of(bytes: &[u8]) -> Result<&str, Complaint> {
+    std::str::from_utf8(bytes).map_err(|_| (None, "the line is not text (UTF-8)".to_owned()))
 }
 
 /// The four points of a candle; see the module's documentation.

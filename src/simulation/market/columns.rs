@@ -6,7 +6,7 @@ use crate::core::{Decimal, Timestamp, money};
 pub(super) const COLUMNS: [&str; 6] = ["timestamp", "open", "high", "low", "close", "volume"];
 
 /// Other names of the timestamp's column, among them those of Bybit's kline archives.
-const TIMESTAMP_NAMES: [&str; 10] =
+pub(super) const TIMESTAMP_NAMES: [&str; 10] =
     ["timestamp", "time", "date", "datetime", "start", "starttime", "start_time", "start_at", "open_time", "opentime"];
 
 /// Where each of [`COLUMNS`] is in a line. The volume may be missing.
@@ -31,7 +31,7 @@ pub struct Candle {
     pub close: Decimal,
 }
 
-fn fields(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn fields(line: &str) -> impl Iterator<Item = &str> {
     line.split(',').map(|field| field.trim().trim_matches('"').trim())
 }
 
@@ -110,7 +110,7 @@ fn check(candle: &Candle) -> Result<(), Complaint> {
     Ok(())
 }
 
-fn read_price(text: &str) -> Result<Decimal, String> {
+pub(super) fn read_price(text: &str) -> Result<Decimal, String> {
     match money::parse(text) {
         Ok(price) if price > Decimal::ZERO => Ok(price),
         _ => Err(format!("{text:?} is not a price: allowed are plain decimal numbers above zero")),
@@ -118,7 +118,7 @@ fn read_price(text: &str) -> Result<Decimal, String> {
 }
 
 /// The volume is not used, but a wrong one means that the line is not what it seems.
-fn read_volume(text: &str) -> Result<(), String> {
+pub(super) fn read_volume(text: &str) -> Result<(), String> {
     let number = Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text));
     let digits = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let negative = number.as_ref().is_ok_and(|number| number.is_sign_negative() && !number.is_zero());
@@ -129,8 +129,8 @@ fn read_volume(text: &str) -> Result<(), String> {
     }
 }
 
-/// Seconds, milliseconds or microseconds since 1970, or ISO 8601 in UTC.
-fn read_moment(text: &str) -> Result<Timestamp, String> {
+/// Seconds (with a fraction or without), milliseconds or microseconds since 1970, or ISO 8601 in UTC.
+pub(super) fn read_moment(text: &str) -> Result<Timestamp, String> {
     const SECONDS: i64 = 100_000_000_000; // the year 5138 in seconds, March 1973 in milliseconds
     const MILLISECONDS: i64 = SECONDS * 1000;
     const MICROSECONDS: i64 = MILLISECONDS * 1000;
@@ -139,7 +139,17 @@ fn read_moment(text: &str) -> Result<Timestamp, String> {
             "{text:?} is not a time: allowed are seconds or milliseconds since 1970, or 2022-01-31 23:59:00, in UTC"
         )
     };
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Seconds with a fraction: what is less than a millisecond does not count.
+    if let Some((seconds, fraction)) = text.split_once('.')
+        && digits(seconds)
+        && digits(fraction)
+    {
+        let seconds: i64 = seconds.parse().ok().filter(|seconds| *seconds < SECONDS).ok_or_else(refused)?;
+        let thousandths: i64 = format!("{fraction:0<3.3}").parse().map_err(|_| refused())?;
+        return Ok(Timestamp(seconds * 1000 + thousandths));
+    }
+    if digits(text) {
         let number: i64 = text.parse().map_err(|_| refused())?;
         return match number {
             0..SECONDS => Ok(Timestamp(number * 1000)),
@@ -165,6 +175,8 @@ mod tests {
             "1640991660",
             "1640991660000",
             "1640991660000000",
+            "1640991660.0",
+            "1640991660.0009",
             "2021-12-31 23:01:00.000000",
             "2021-12-31T23:01:00Z",
             "2021-12-31T23:01:00.000+00:00",
@@ -173,9 +185,19 @@ mod tests {
             assert_eq!(read_moment(text), Ok(Timestamp(1_640_991_660_000)), "{text}");
         }
         assert_eq!(read_moment("2022-01-01"), Ok(Timestamp(1_640_995_200_000)));
-        for text in
-            ["-1", "1e9", "yesterday", "2022-13-01 00:00:00", "2022-01-01T00:00:00+02:00", "99999999999999999999"]
-        {
+        assert_eq!(read_moment("1640991660.5"), Ok(Timestamp(1_640_991_660_500)));
+        for text in [
+            "-1",
+            "1.",
+            ".5",
+            "1640991660.x",
+            "1640991660000.5",
+            "1e9",
+            "yesterday",
+            "2022-13-01 00:00:00",
+            "2022-01-01T00:00:00+02:00",
+            "99999999999999999999",
+        ] {
             assert!(read_moment(text).is_err(), "{text}");
         }
     }

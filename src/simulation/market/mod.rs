@@ -9,6 +9,7 @@ mod columns;
 mod plain;
 pub mod random_walk;
 pub mod recording;
+mod trades;
 
 use std::fmt;
 

@@ -6,6 +6,7 @@
 //!
 //! What can go wrong: a price of more than 4,294,967,295 ticks is not held.
 
+use std::ops::Range;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
@@ -46,14 +47,16 @@ impl Recording {
         Self { tick_size, starts: Vec::new(), prices: Vec::new(), blocks: Vec::new() }
     }
 
-    /// An empty one with room for so many candles.
-    pub(super) fn with_capacity(tick_size: Decimal, candles: usize) -> Self {
-        Self {
-            tick_size,
-            starts: Vec::with_capacity(candles),
-            prices: Vec::with_capacity(candles),
-            blocks: Vec::with_capacity(candles.div_ceil(BLOCK)),
-        }
+    /// A recording of candles that are in order of time: the first moment of each, and its prices in the order in which
+    /// they are played. `None` if the two differ in length.
+    pub(super) fn of_columns(tick_size: Decimal, starts: Vec<Timestamp>, prices: Vec<[u32; 4]>) -> Option<Self> {
+        let bounds = |block: &[[u32; 4]]| {
+            block.iter().fold((u32::MAX, u32::MIN), |(low, high), [_, second, third, _]| {
+                (low.min(*second).min(*third), high.max(*second).max(*third))
+            })
+        };
+        let blocks = prices.chunks(BLOCK).map(bounds).collect();
+        (starts.len() == prices.len()).then_some(Self { tick_size, starts, prices, blocks })
     }
 
     /// Reads a file of candles.
@@ -98,6 +101,14 @@ impl Recording {
         }
         self.starts.push(start);
         self.prices.push(prices);
+    }
+
+    /// The candles before the one at this place, and those from it on.
+    pub fn split(mut self, at: usize) -> (Self, Self) {
+        let at = at.min(self.len());
+        let (starts, prices) = (self.starts.split_off(at), self.prices.split_off(at));
+        let part = |starts, prices| Self::of_columns(self.tick_size, starts, prices).expect("columns of one length");
+        (part(self.starts, self.prices), part(starts, prices))
     }
 
     /// How many candles.
@@ -153,6 +164,26 @@ impl Recording {
         candles::moment(start, quarter)
     }
 
+    /// The first of these candles that has a price below `low` or above `high`.
+    pub fn first_outside(&self, candles: Range<usize>, low: u32, high: u32) -> Option<usize> {
+        let Self { prices, blocks, .. } = self;
+        let mut candle = candles.start;
+        while candle < candles.end {
+            if candle.is_multiple_of(BLOCK) {
+                let inside = |block: &(u32, u32)| block.0 >= low && block.1 <= high;
+                let outside =
+                    blocks[candle / BLOCK..candles.end.div_ceil(BLOCK)].iter().position(|block| !inside(block));
+                candle += BLOCK * outside?;
+            }
+            let [_, second, third, _] = *prices[..candles.end].get(candle)?;
+            if second.min(third) < low || second.max(third) > high {
+                return Some(candle);
+            }
+            candle += 1;
+        }
+        None
+    }
+
     /// Plays it from its beginning.
     pub fn play(&self, path: Path) -> Tape<'_> {
         Tape { recording: self, path, candle: 0, quarter: 0 }
@@ -189,28 +220,11 @@ impl Tape<'_> {
 
     /// The first candle, not before the next one, that is not wholly over by `until` or leaves the range.
     fn first_loud(&self, until: Timestamp, low: u32, high: u32) -> usize {
-        let Recording { starts, prices, blocks, .. } = self.recording;
+        let starts = self.recording.starts();
         let last = until.before(QUARTER * 3);
         // Candles from here on begin too late.
         let end = self.candle + starts[self.candle..].partition_point(|start| *start <= last);
-        let mut candle = self.candle;
-        while candle < end {
-            if candle.is_multiple_of(BLOCK) {
-                let quiet = |block: &(u32, u32)| block.0 >= low && block.1 <= high;
-                let loud = blocks[candle / BLOCK..end.div_ceil(BLOCK)].iter().position(|block| !quiet(block));
-                let next = loud.map_or(end, |blocks| candle + blocks * BLOCK);
-                if next > candle {
-                    candle = next.min(end);
-                    continue;
-                }
-            }
-            let [_, second, third, _] = prices[candle];
-            if second.min(third) < low || second.max(third) > high {
-                return candle;
-            }
-            candle += 1;
-        }
-        end
+        self.recording.first_outside(self.candle..end, low, high).unwrap_or(end)
     }
 }
 
