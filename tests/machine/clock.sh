@@ -11,18 +11,15 @@ read -ra BOT <<<"${BOT:-$RECOMPRA}"
 
 own_folder
 
-# at DATE COMMAND…: with a clock that shows this date and runs on.
-at() {
-  local date=$1
-  shift
-  faketime -m -f "@$date" env FAKETIME_DONT_FAKE_MONOTONIC=1 "$@"
-}
+LIBRARY=$(faketime -m -f '+0' printenv LD_PRELOAD)
+# by_clock SETTING… COMMAND…: in place of this shell, a program whose wall clock is libfaketime's.
+by_clock() { exec env LD_PRELOAD="$LIBRARY" FAKETIME_DONT_FAKE_MONOTONIC=1 "$@"; }
 
 # over_tls YEAR-MONTH-DAY: an exchange at that date.
 over_tls() {
   local certificates=$ROOT/tests/tls
   rm -f "$FOLDER/exchange"
-  at "$1 00:00:00" "$RECOMPRA" exchange --listen 127.0.0.1:0 --speed 600 --seed 5 "${KEYS[@]}" \
+  by_clock FAKETIME="@$1 00:00:00" "$RECOMPRA" exchange --listen 127.0.0.1:0 --speed 600 --seed 5 "${KEYS[@]}" \
     --tls-cert "$certificates/server.pem" --tls-key "$certificates/server.key" >"$FOLDER/exchange" 2>&1 &
   PIDS+=($!)
   until_true 20 "the exchange answers" grep -q '^REST' "$FOLDER/exchange"
@@ -45,8 +42,7 @@ dates() {
 over_tls "$(($(date +%Y) + 1))-01-02"
 # The clock stands in a file, so that it can be set while the bot waits.
 echo '@1970-01-01 00:10:00' >"$FOLDER/clock"
-library=$(faketime -m -f '+0' printenv LD_PRELOAD)
-env LD_PRELOAD="$library" FAKETIME_TIMESTAMP_FILE="$FOLDER/clock" FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
+by_clock FAKETIME_TIMESTAMP_FILE="$FOLDER/clock" FAKETIME_NO_CACHE=1 \
   "$RECOMPRA" run --config "$CONFIG" >"$FOLDER/run" 2>&1 &
 bot=$!
 PIDS+=("$bot")
@@ -63,7 +59,6 @@ audit
 say "a clock of 1970: waited, then traded a cycle by the exchange's time"
 
 over_tls 2040-06-01
-export FAKETIME_DONT_FAKE_MONOTONIC=1
 timeout 240 "${BOT[@]}" run --config "$CONFIG" >"$FOLDER/run" 2>&1 || fail "2040: it ended with $?: $(tail -n 5 "$FOLDER/run")"
 dates 2040
 "${BOT[@]}" audit --opening USDT=100000 --config "$CONFIG" >"$FOLDER/audit" 2>&1 || fail "2040: $(cat "$FOLDER/audit")"

@@ -57,7 +57,7 @@ serve() {
 until_true() {
   local end=$((SECONDS + $1)) what=$2
   shift 2
-  until "$@"; do
+  until "$@" 2>/dev/null; do
     [ "$SECONDS" -lt "$end" ] || fail "$what: not in time"
     sleep 0.1
   done
