@@ -312,10 +312,12 @@ impl<'a> Engine<'a> {
         self.quiet_until = now;
         self.open_not_before = now;
         self.reconcile_due = if self.stream_up { now } else { now.after(STREAM_PATIENCE) };
-        let watched = self.ledger.watched;
+        let Ledger { watched, time, .. } = self.ledger;
         let known = if self.ledger.is_blank() { now } else { watched.min(now) };
         self.executions_from = known.max(now.before(rebuilding::REACH));
-        if now.since(known) >= settlement::RETENTION {
+        // A ledger that was rebuilt was seen whole when it was written, and watched by nobody yet.
+        let seen = if watched == Timestamp::default() { time } else { watched };
+        if !self.ledger.is_blank() && now.since(seen.min(now)) >= settlement::RETENTION {
             self.unseen_before = Some(now);
         }
     }

@@ -81,7 +81,10 @@ impl Engine<'_> {
             error!("{message}");
             records.push(Record::Alarmed { cause: AlarmCause::LostHistory, message });
         }
-        self.record(records)
+        self.record(records)?;
+        // Half of it would be a ledger of its own, and wrong.
+        self.sync();
+        Ok(())
     }
 
     /// Every order and execution of this bot that the exchange still lists.
