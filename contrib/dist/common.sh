@@ -19,9 +19,9 @@ fail() {
 #   MUSL     folder of its musl in Debian         GCC     name of its C compiler, without `-gcc`
 #   FLAGS    what that compiler must be told      SSL     OpenSSL's name of the target
 #   MOST     the most bytes the binary may have   CPU     the smallest processor it must run on; empty: this machine
-#   RUST_FLAGS, SSL_FLAGS: how Rust and OpenSSL are kept within that
+#   RUST_FLAGS, SSL_FLAGS, SMALL (packages): how Rust and OpenSSL are kept within that
 machine() {
-  NAME=$1 FLAGS='' CPU='' QEMU='' RUST_FLAGS='' SSL_FLAGS=''
+  NAME=$1 FLAGS='' CPU='' QEMU='' RUST_FLAGS='' SSL_FLAGS='' SMALL=()
   case $NAME in
     x86_64)
       TRIPLE=x86_64-unknown-linux-musl DEBIAN=amd64 MUSL=x86_64-linux-musl GCC=x86_64-linux-gnu
@@ -47,6 +47,8 @@ machine() {
       # table of 150 KB, which saves some ten milliseconds of a handshake.
       RUST_FLAGS='-C relocation-model=static -C llvm-args=-inline-threshold=25'
       SSL_FLAGS='no-pic -mthumb -UECP_NISTZ256_ASM'
+      # Packages that only read the command line, the configuration, and what travels: small before quick.
+      SMALL=(bpaf toml toml_parser http httparse ureq ureq-proto tungstenite data-encoding flate2 miniz_oxide humantime)
       ;;
     *) fail "there is no machine $NAME; there are ${MACHINES[*]}" ;;
   esac

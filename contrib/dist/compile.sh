@@ -24,4 +24,6 @@ export RUSTFLAGS="-C link-self-contained=no -C target-feature=+crt-static -L nat
   -C force-unwind-tables=no $RUST_FLAGS
   --remap-path-prefix=$ROOT=/recompra --remap-path-prefix=$OUT=/recompra/target
   --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$CACHE=/toolchain"
-cargo build --locked --release "${std[@]}" --target "$TRIPLE" --target-dir "$OUT/build"
+small=()
+for package in "${SMALL[@]}"; do small+=(--config "profile.release.package.$package.opt-level=\"s\""); done
+cargo build --locked --release "${small[@]}" "${std[@]}" --target "$TRIPLE" --target-dir "$OUT/build"

@@ -70,12 +70,17 @@ end
 MRI
 }
 
+command -v cargo >/dev/null || fail "missing: Rust 1.89 or newer (that of your distribution may be older): https://rustup.rs"
 for name in "$@"; do
   machine "$name"
-  need "$GCC-gcc" "gcc-${GCC//_/-}"
-  [ "$DEBIAN" = "$(dpkg --print-architecture)" ] || LACKING+=($([ -e "/usr/$GCC/lib/libc.so.6" ] || echo "libc6-dev-$DEBIAN-cross"))
+  if [ "$DEBIAN" = "$(dpkg --print-architecture)" ]; then
+    need "$GCC-gcc" gcc
+  else
+    need "$GCC-gcc" "gcc-${GCC//_/-}"
+    [ -e "/usr/$GCC/lib/libc.so.6" ] || LACKING+=("libc6-dev-$DEBIAN-cross")
+  fi
 done
-for tool in apt-get:apt dpkg-deb:dpkg make:make perl:perl flock:util-linux cargo:rustup; do need "${tool%:*}" "${tool#*:}"; done
+for tool in apt-get:apt dpkg-deb:dpkg make:make perl:perl flock:util-linux; do need "${tool%:*}" "${tool#*:}"; done
 all_there
 
 mkdir -p "$CACHE/root"

@@ -84,7 +84,7 @@ pub fn read(config: &Config, variables: Variables<'_>) -> Result<Found, String> 
 impl Wanted<'_> {
     fn find(&self, variables: Variables<'_>, warnings: &mut Vec<String>) -> Result<(String, String), String> {
         let Self { what, key, variable, .. } = self;
-        let file = self.file.map(Path::to_owned).or_else(|| self.given_by_systemd(variables));
+        let file = self.file.map(Path::to_owned).or_else(|| self.of_systemd(variables));
         let (text, source) = if let Some(path) = file {
             let text = read_file(&path).map_err(|reason| format!("{what}: {key} {}: {reason}", path.display()))?;
             if others_may_read(&path) {
@@ -114,7 +114,7 @@ impl Wanted<'_> {
     }
 
     /// systemd's own credential of this name, if the unit gave one.
-    fn given_by_systemd(&self, variables: Variables<'_>) -> Option<PathBuf> {
+    fn of_systemd(&self, variables: Variables<'_>) -> Option<PathBuf> {
         let file = PathBuf::from(variables("CREDENTIALS_DIRECTORY")?).join(self.credential);
         file.exists().then_some(file)
     }
