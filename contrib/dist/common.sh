@@ -37,7 +37,7 @@ machine() {
       TRIPLE=armv7-unknown-linux-musleabihf DEBIAN=armhf MUSL=arm-linux-musleabihf GCC=arm-linux-gnueabihf
       SSL=linux-armv4 MOST=4000000 CPU=cortex-a7 QEMU=qemu-arm-static
       # In Thumb's instructions the program is a quarter smaller.
-      RUST_FLAGS='-C target-feature=+thumb-mode -C relocation-model=static' SSL_FLAGS=no-pic
+      RUST_FLAGS='-C target-feature=+thumb-mode -C relocation-model=static -C llvm-args=-inline-threshold=50' SSL_FLAGS=no-pic
       ;;
     armv6)
       # The Pi Zero and the Pi 1. Debian's compiler for soft floats makes ARMv5 unless it is told more.
