@@ -166,6 +166,14 @@ const MENDED: &[(u64, &str)] = &[
     (134_099, "a name was taken by an order that the exchange had forgotten, and the exit sold again"),
     (131_559, "a name was taken by an order older than its plan: its executions were looked for too late"),
     (65_252, "what a cycle left was too little to be sold, and left too little room for the next base order"),
+    (5_037, "a sell was sent beside a later attempt of its slot, which rested and did not fit yet"),
+    (13_090, "an order that was thought unknown had fills, was hidden, and was taken for closed"),
+    (52_095, "a power cut took the whole of a young journal, and the next process began anew"),
+    (88_433, "a refusal hid that the name was taken, and the fills of that order were passed over"),
+    (102_650, "an exit was sent beside a sell that could not be adopted before its coins were booked"),
+    (148_415, "an order of the next cycle was in doubt when everything counted as reconciled"),
+    (20_378, "a cycle that had no base order yet could not be rebuilt, although the one before it was told"),
+    (6_255, "a rebuilt ledger counted as one that nobody had watched for years"),
 ];
 
 #[test]
