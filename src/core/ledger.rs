@@ -519,7 +519,8 @@ impl Ledger {
             self.watched = self.time;
         }
         if !matches!(record, Record::Started { .. } | Record::InstrumentSeen { .. } | Record::Snapshot { .. }) {
-            self.ended = matches!(record, Record::Stopped { .. });
+            // A process that ended before it had looked at the exchange leaves whatever the one before it left.
+            self.ended = matches!(record, Record::Stopped { .. }) && (self.watching || self.ended);
         }
         Ok(())
     }

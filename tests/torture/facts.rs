@@ -173,6 +173,7 @@ const MENDED: &[(u64, &str)] = &[
     (102_650, "an exit was sent beside a sell that could not be adopted before its coins were booked"),
     (148_415, "an order of the next cycle was in doubt when everything counted as reconciled"),
     (20_378, "a cycle that had no base order yet could not be rebuilt, although the one before it was told"),
+    (102_037, "a process that was stopped before it had looked at the exchange counted as an end in peace"),
     (6_255, "a rebuilt ledger counted as one that nobody had watched for years"),
 ];
 
