@@ -77,7 +77,7 @@ check: preflight ## formatting, lints, documentation and architecture, all witho
 coverage: preflight ## line coverage of the core, the engine and the journal: at least 95 %; needs cargo-tarpaulin
 	@$(CARGO) tarpaulin --version >/dev/null 2>&1 || { echo "make: missing: cargo-tarpaulin: cargo install --locked cargo-tarpaulin" >&2; exit 1; }
 	@code=0; $(CARGO) tarpaulin --engine llvm --skip-clean --target-dir target/coverage $(BUILD) \
-	  --lib --test strategy_properties --test recovery_table --test absence_table --test torture \
+	  --lib --test strategy_properties --test recovery_table --test absence_table --test contradictions --test upgrade --test torture \
 	  --include-files 'src/core/*' --include-files 'src/engine/*' --include-files 'src/journal/*' \
 	  --out Stdout --out Lcov --output-dir target/coverage --fail-under 95 || code=$$?; \
 	rm -f build_rs_cov.profraw; exit $$code
