@@ -5,10 +5,13 @@
 //! which is said, and stops new buys. Where the exchange refused an order because its name was taken, and does not tell who
 //! took it within a day of the cycle's beginning, it was an order of an earlier life, longer ago than it remembers.
 
+mod listing;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use listing::instrument;
 use recompra::core::instrument::Instrument;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::{BotName, Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Side, Slot};
@@ -32,21 +35,6 @@ closed, fills missing | -        | -        | alarmed closed
 
 const THEN: Timestamp = Timestamp(1_700_000_000_000);
 const KEY: OrderKey = OrderKey { cycle: 1, slot: Slot::Buy(1), attempt: 1 };
-
-fn instrument() -> Instrument {
-    Instrument {
-        symbol: "BTCUSDT".to_owned(),
-        base_coin: "BTC".to_owned(),
-        quote_coin: "USDT".to_owned(),
-        tick_size: Decimal::new(1, 2),
-        quantity_step: Decimal::new(1, 6),
-        amount_step: Decimal::new(1, 8),
-        min_notional: Decimal::from(5),
-        max_limit_quantity: Decimal::from(100),
-        max_market_quantity: Decimal::from(50),
-        trading: true,
-    }
-}
 
 fn parameters() -> Parameters {
     Parameters {

@@ -1,6 +1,8 @@
 //! Facts that cannot be true after those before them: the ledger refuses each, and says why.
 
-use recompra::core::instrument::Instrument;
+mod listing;
+
+use listing::instrument;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::{BotName, Execution, OrderKey, OrderSpec, Side, Slot};
 use recompra::core::record::{Offer, Reason, Record, Refusal};
@@ -17,19 +19,7 @@ fn key(cycle: u64, slot: Slot, attempt: u32) -> OrderKey {
 }
 
 fn seen() -> Record {
-    let instrument = Instrument {
-        symbol: "BTCUSDT".to_owned(),
-        base_coin: "BTC".to_owned(),
-        quote_coin: "USDT".to_owned(),
-        tick_size: d("0.01"),
-        quantity_step: d("0.000001"),
-        amount_step: d("0.00000001"),
-        min_notional: d("5"),
-        max_limit_quantity: d("100"),
-        max_market_quantity: d("50"),
-        trading: true,
-    };
-    Record::InstrumentSeen { instrument }
+    Record::InstrumentSeen { instrument: instrument() }
 }
 
 fn opened(cycle: u64) -> Record {

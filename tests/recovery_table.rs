@@ -4,7 +4,9 @@
 //! Where the stream and an answer to a question lead to different ends, the cell says `stream / answer`. What follows
 //! from the exchange knowing nothing of an order depends on time, and is tested with the engine.
 
-use recompra::core::instrument::Instrument;
+mod listing;
+
+use listing::instrument;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::{BotName, Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Side, Slot};
 use recompra::core::reconcile::{self, Finding, Source};
@@ -114,20 +116,8 @@ fn believed(name: &str) -> (Vec<Record>, OrderKey) {
 }
 
 fn ledger(records: &[Record]) -> Ledger {
-    let instrument = Instrument {
-        symbol: "BTCUSDT".to_owned(),
-        base_coin: "BTC".to_owned(),
-        quote_coin: "USDT".to_owned(),
-        tick_size: d("0.01"),
-        quantity_step: d("0.000001"),
-        amount_step: d("0.00000001"),
-        min_notional: d("5"),
-        max_limit_quantity: d("100"),
-        max_market_quantity: d("50"),
-        trading: true,
-    };
     let mut ledger = Ledger::default();
-    let before = [Record::InstrumentSeen { instrument }, Record::CycleOpened { cycle: 2, began: NOW }];
+    let before = [Record::InstrumentSeen { instrument: instrument() }, Record::CycleOpened { cycle: 2, began: NOW }];
     for record in before.iter().chain(records) {
         ledger.apply(NOW, record).unwrap();
     }

@@ -4,12 +4,14 @@
 //!
 //! `RECOMPRA_SEED=n` replays one seed and prints what happens.
 
+mod listing;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use listing::instrument;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use recompra::core::instrument::Instrument;
 use recompra::core::ladder;
 use recompra::core::ledger::{Ledger, OrderState};
 use recompra::core::money;
@@ -25,21 +27,6 @@ const STEPS: u32 = 400;
 
 fn d(text: &str) -> Decimal {
     money::parse(text).unwrap()
-}
-
-fn instrument() -> Instrument {
-    Instrument {
-        symbol: "BTCUSDT".to_owned(),
-        base_coin: "BTC".to_owned(),
-        quote_coin: "USDT".to_owned(),
-        tick_size: d("0.01"),
-        quantity_step: d("0.000001"),
-        amount_step: d("0.00000001"),
-        min_notional: d("5"),
-        max_limit_quantity: d("100"),
-        max_market_quantity: d("50"),
-        trading: true,
-    }
 }
 
 fn parameters(rng: &mut StdRng) -> Parameters {
