@@ -150,8 +150,9 @@ pub enum Record {
         /// Net proceeds less the cost of what was sold, in quote coin; fees in other coins are not in it.
         profit: Decimal,
     },
-    /// Base coin that was held has left the account: the wallet has said so several times over. It is written off, from
-    /// the lots that are not offered, the deepest level first; its cost is a loss.
+    /// Base coin that was held has left the account: the wallet has said so several times over; or it may have been sold by
+    /// an order of which the exchange no longer tells. It is written off, from the lots that are not offered, the deepest
+    /// level first; its cost is a loss.
     CoinsMissing {
         /// In base coin.
         quantity: Decimal,
