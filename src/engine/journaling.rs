@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use super::ports::{JournalError, Signal, StopWish};
+use super::reconciliation::makes_room;
 use super::{Engine, Failure};
 use crate::core::record::Record;
 
@@ -43,6 +44,7 @@ impl Engine<'_> {
                 // The record was made from this very ledger: going on would be guessing with money.
                 panic!("the engine made a record that contradicts its ledger: {contradiction} ({record:?})");
             }
+            self.room_for_strays |= makes_room(record);
             self.world.observer.recorded(now, record, &self.ledger);
         }
         self.sync_due.get_or_insert(now.after(SYNC_DELAY));

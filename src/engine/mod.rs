@@ -160,6 +160,8 @@ pub struct Engine<'a> {
     doubts: BTreeMap<OrderKey, settlement::Doubt>,
     /// Orders with this bot's name that should not be there, and how often in a row they were seen.
     strays: BTreeMap<OrderKey, u32>,
+    /// Whether the ledger has changed since the strays were counted, so that one of them may fit now.
+    room_for_strays: bool,
     /// Orders of this bot that have executions but are not in the ledger.
     unknown_executions: BTreeSet<OrderKey>,
     quote: Option<(Quote, Timestamp)>,
@@ -197,6 +199,7 @@ impl<'a> Engine<'a> {
             outages: 0,
             doubts: BTreeMap::new(),
             strays: BTreeMap::new(),
+            room_for_strays: false,
             unknown_executions: BTreeSet::new(),
             quote: None,
             open_not_before: now,
