@@ -615,7 +615,7 @@ impl<'a> Engine<'a> {
     fn tell_ladder_error(&mut self, decision: &Decision) {
         if decision.ladder_error != self.told_ladder_error {
             if let Some(error) = &decision.ladder_error {
-                warn!("no rebuys: {error}");
+                warn!("a rebuy is left out, by a rule of the exchange: {error}");
             }
             self.told_ladder_error.clone_from(&decision.ladder_error);
         }
