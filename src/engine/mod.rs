@@ -35,7 +35,7 @@ use crate::core::ladder::LadderError;
 use crate::core::ledger::Ledger;
 use crate::core::order::{BotName, OrderKey};
 use crate::core::parameters::Parameters;
-use crate::core::record::{AlarmCause, Record};
+use crate::core::record::{AlarmCause, MissingCause, Record};
 use crate::core::strategy::{self, Decision, Goal, Quote, Situation};
 use crate::core::{Decimal, Timestamp, money};
 use ports::{
@@ -353,7 +353,7 @@ impl<'a> Engine<'a> {
             records.push(Record::Alarmed { cause, message });
         }
         if doubtful {
-            records.push(Record::CoinsMissing { quantity });
+            records.push(Record::CoinsMissing { quantity, cause: MissingCause::LongAbsence });
         }
         records
     }
