@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # delay.sh: how long a fill takes to become the next cycle's buy when the exchange is 250 ms away and back: at most
 # `cycle_delay` and three round trips, whether one rebuy is to be cancelled or three. Both moments are the exchange's own.
+# And how long a start takes until the bot knows what the exchange knows: at most four round trips.
 #
 # Bot and exchange live in network namespaces of their own, joined by a link that holds each packet for half a round trip
 # (link.py), and speak TLS. The market rises all the time, so that each take profit is filled a few seconds after its buy,
@@ -69,9 +70,17 @@ trade() {
   configure "max_cycles = $CYCLES" "active_rebuys = $rebuys"
   sed -i "s#max_rebuys = 2#max_rebuys = 3#; s#max_capital = .*#max_capital = \"400\"#; s#cycle_delay = .*#cycle_delay = \"$delay\"#
     s#http://$THERE#https://localhost#; s#ws://$THERE#wss://localhost#; 4i ca_file = \"$ROOT/tests/tls/ca.pem\"" "$CONFIG"
+  date +%s%3N >"$FOLDER/began"
   on_bots_side "$RECOMPRA" run --config "$CONFIG" >"$FOLDER/run" 2>&1 ||
     fail "$rebuys rebuys, $delay: it ended with $?: $(tail -n 5 "$FOLDER/run")"
   python3 "$ROOT/tests/machine/books.py" "https://$ADDRESS" "$rebuys" "${delay%s}" $CYCLES $ROUND_TRIP $ALLOWANCE
+}
+
+# From the process's start to the log's line about the first reconciliation, in milliseconds.
+start_took() {
+  local line
+  line=$(grep -m 1 'INFO *reconciled with the exchange' "$1/run") || fail "it never reconciled: $(head "$1/run")"
+  echo $(($(date -d "${line%% *}" +%s%3N) - $(cat "$1/began")))
 }
 
 own_folder
@@ -94,4 +103,11 @@ for name in 1-0s 1-1s 3-0s 3-1s; do
   wait "${cases[$name]}" || late=yes
   cat "$FOLDER/case-$name"
 done
+slow=
+for name in 1-0s 1-1s 3-0s 3-1s; do
+  took=$(start_took "$FOLDER/$name")
+  [ "$took" -le $((4 * ROUND_TRIP + ALLOWANCE)) ] || slow=yes
+  say "from the start to reconciled, over TLS: $took ms"
+done
+[ -z "$slow" ] || fail "a start took more than 4 round trips and $ALLOWANCE ms"
 [ -z "$late" ] || fail "more than 3 round trips and $ALLOWANCE ms, or no measurement: see above"
