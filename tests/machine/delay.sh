@@ -60,27 +60,52 @@ rising() {
   }'
 }
 
-# trade REBUYS DELAY: so many cycles, and what the exchange's books say about them.
-trade() {
-  local rebuys=$1 delay=$2
-  FOLDER=$FOLDER/$rebuys-$delay
+# with_exchange NAME LINE…: a folder, an exchange and a bot's configuration of this name.
+with_exchange() {
+  FOLDER=$FOLDER/$1
   mkdir "$FOLDER"
   LISTEN=$THERE serve --speed 60 --market "$MARKET" "${KEYS[@]}" \
     --tls-cert "$ROOT/tests/tls/server.pem" --tls-key "$ROOT/tests/tls/server.key"
-  configure "max_cycles = $CYCLES" "active_rebuys = $rebuys"
-  sed -i "s#max_rebuys = 2#max_rebuys = 3#; s#max_capital = .*#max_capital = \"400\"#; s#cycle_delay = .*#cycle_delay = \"$delay\"#
-    s#http://$THERE#https://localhost#; s#ws://$THERE#wss://localhost#; 4i ca_file = \"$ROOT/tests/tls/ca.pem\"" "$CONFIG"
-  date +%s%3N >"$FOLDER/began"
-  on_bots_side "$RECOMPRA" run --config "$CONFIG" >"$FOLDER/run" 2>&1 ||
-    fail "$rebuys rebuys, $delay: it ended with $?: $(tail -n 5 "$FOLDER/run")"
-  python3 "$ROOT/tests/machine/books.py" "https://$ADDRESS" "$rebuys" "${delay%s}" $CYCLES $ROUND_TRIP $ALLOWANCE
+  configure
+  sed -i "s#http://$THERE#https://localhost#; s#ws://$THERE#wss://localhost#; 4i ca_file = \"$ROOT/tests/tls/ca.pem\"
+    s#^max_rebuys = .*#max_rebuys = 3#; s#^max_capital = .*#max_capital = \"400\"#; /^cycle_delay/d" "$CONFIG"
+  printf '%s\n' "${@:2}" >>"$CONFIG"
 }
 
-# From the process's start to the log's line about the first reconciliation, in milliseconds.
-start_took() {
-  local line
-  line=$(grep -m 1 'INFO *reconciled with the exchange' "$1/run") || fail "it never reconciled: $(head "$1/run")"
-  echo $(($(date -d "${line%% *}" +%s%3N) - $(cat "$1/began")))
+# trade REBUYS DELAY: so many cycles, and what the exchange's books say about them.
+trade() {
+  with_exchange "$1-$2" "max_cycles = $CYCLES" "active_rebuys = $1" "cycle_delay = \"$2\""
+  on_bots_side "$RECOMPRA" run --config "$CONFIG" >"$FOLDER/run" 2>&1 ||
+    fail "$1 rebuys, $2: it ended with $?: $(tail -n 5 "$FOLDER/run")"
+  python3 "$ROOT/tests/machine/books.py" "https://$ADDRESS" "$1" "${2%s}" $CYCLES $ROUND_TRIP $ALLOWANCE
+}
+
+# start WHICH: how long a start takes until the bot has compared its journal with the exchange, in milliseconds, in TOOK.
+start() {
+  local began line log=$FOLDER/$1
+  began=$(date +%s%3N)
+  on_bots_side "$RECOMPRA" run --config "$CONFIG" >"$log" 2>&1 &
+  until_true 30 "$1 start: it reconciles" grep -q 'reconciled with the exchange' "$log"
+  line=$(grep -m 1 'reconciled with the exchange' "$log")
+  TOOK=$(($(date -d "${line%% *}" +%s%3N) - began))
+  until_true 30 "$1 start: it trades" trades
+  kill -TERM "$(cat "$STATE/lock")"
+  wait $! || fail "$1 start: it ended with $?: $(tail -n 5 "$log")"
+}
+trades() { [ "$(records order_accepted)" -gt 0 ]; }
+
+# The very first start has no limit: it asks week by week what an earlier bot of this name may have left. The exchange's
+# TLS is 1.2, whose handshake is a round trip longer than that of Bybit's 1.3.
+starts() {
+  with_exchange starts 'cycle_delay = "0s"'
+  start first
+  printf '  the first: %5d ms\n' "$TOOK"
+  start second
+  TOOK=$((TOOK - ROUND_TRIP))
+  local verdict=ok
+  [ "$TOOK" -le $((4 * ROUND_TRIP + ALLOWANCE)) ] || verdict=LATE
+  printf '  another:   %5d ms (%s round trips)  %s\n' "$TOOK" "$(awk "BEGIN { printf \"%.2f\", $TOOK / $ROUND_TRIP }")" "$verdict"
+  [ "$verdict" = ok ]
 }
 
 own_folder
@@ -91,23 +116,26 @@ measured=$(round_trip)
 [ "$measured" -ge $ROUND_TRIP ] && [ "$measured" -le $((ROUND_TRIP + 20)) ] || fail "the round trip is $measured ms, not $ROUND_TRIP"
 say "round trip $measured ms"
 declare -A cases
+# aside NAME COMMAND…: runs it beside the others.
+aside() {
+  local name=$1
+  shift
+  "$@" >"$FOLDER/told-$name" 2>&1 &
+  cases[$name]=$!
+}
+LATE=
+tell() {
+  wait "${cases[$1]}" || LATE=yes
+  cat "$FOLDER/told-$1"
+}
 for rebuys in 1 3; do
   for delay in 0s 1s; do
-    trade $rebuys $delay >"$FOLDER/case-$rebuys-$delay" 2>&1 &
-    cases[$rebuys-$delay]=$!
+    aside "$rebuys-$delay" trade $rebuys $delay
   done
 done
+aside starts starts
 say "from the take profit's fill to the next market buy, at the exchange, less cycle_delay; $((CYCLES - 1)) cycles each:"
-late=
-for name in 1-0s 1-1s 3-0s 3-1s; do
-  wait "${cases[$name]}" || late=yes
-  cat "$FOLDER/case-$name"
-done
-slow=
-for name in 1-0s 1-1s 3-0s 3-1s; do
-  took=$(start_took "$FOLDER/$name")
-  [ "$took" -le $((4 * ROUND_TRIP + ALLOWANCE)) ] || slow=yes
-  say "from the start to reconciled, over TLS: $took ms"
-done
-[ -z "$slow" ] || fail "a start took more than 4 round trips and $ALLOWANCE ms"
-[ -z "$late" ] || fail "more than 3 round trips and $ALLOWANCE ms, or no measurement: see above"
+for name in 1-0s 1-1s 3-0s 3-1s; do tell $name; done
+say "from the start to the first reconciliation, less the round trip that TLS 1.2 costs:"
+tell starts
+[ -z "$LATE" ] || fail "more than the round trips that are allowed and $ALLOWANCE ms, or no measurement: see above"
