@@ -32,7 +32,7 @@ DIST_EACH = $(MACHINES:%=dist-%)
 MACHINE  ?= armv7
 TESTED   ?= $(MACHINES)
 
-.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim coverage check fmt architecture bench doc conformance fuzz clean
+.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim coverage check fmt architecture bench footprint doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -85,8 +85,16 @@ coverage: preflight ## line coverage of the core, the engine and the journal: at
 architecture: preflight ## only the checks of the architecture
 	$(CARGO) test $(BUILD) --test architecture
 
-bench: preflight ## the backtest and the sweep beside a floor program, as ratios
+bench: preflight ## the backtest and the sweep beside a floor program, as ratios; and the footprint
 	$(CARGO) bench $(BUILD) --bench backtest
+	@$(MAKE) --no-print-directory footprint
+
+# The bench itself may be slow: what is measured is another process.
+footprint: preflight ## start, memory, threads, disk and idle processor time of the static binary if it is built, else of the release build
+	@static=$(CURDIR)/target/dist/recompra-$$(uname -m)-linux-musl; \
+	if [ -z "$${RECOMPRA:-}" ] && [ -x "$$static" ]; then export RECOMPRA=$$static; fi; \
+	if [ -z "$${RECOMPRA:-}" ]; then $(CARGO) build --release $(BUILD); export RECOMPRA=$(CURDIR)/target/release/recompra; fi; \
+	$(CARGO) bench $(BUILD) --profile dev --bench footprint
 
 fmt: ## format the sources
 	$(CARGO) fmt
