@@ -236,7 +236,7 @@ fn is_whole(message: &[u8]) -> bool {
     let text = String::from_utf8_lossy(message);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let announced = head.lines().filter_map(|line| line.split_once(':'));
-    let length =
+    let mut length =
         announced.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value.trim());
-    body.len() >= length.last().map_or(0, |value| value.parse().unwrap())
+    body.len() >= length.next_back().map_or(0, |value| value.parse().unwrap())
 }
