@@ -21,13 +21,15 @@ HERE=10.77.0.1 THERE=10.77.0.2
 is_linked() { grep -q ready "$FOLDER/link"; }
 on_bots_side() { ip netns exec bot "$@"; }
 
-# How long the bot's side waits for the refusal of a port on which nobody listens, in milliseconds.
+# How long the bot's side waits for the refusal of a port on which nobody listens, in milliseconds; the best of five.
 round_trip() {
   on_bots_side python3 -c "if True:
     import socket, time
-    began = time.monotonic()
-    socket.socket().connect_ex(('$THERE', 9))
-    print(round(1000 * (time.monotonic() - began)))"
+    def knock():
+        began = time.monotonic()
+        socket.socket().connect_ex(('$THERE', 9))
+        return time.monotonic() - began
+    print(round(1000 * min(knock() for _ in range(5))))"
 }
 
 # The link, with the exchange's end in this namespace and the bot's in another one.
@@ -35,7 +37,7 @@ lay() {
   mount -t tmpfs none /run
   ip link set lo up
   ip netns add bot
-  python3 "$ROOT/tests/machine/link.py" $((ROUND_TRIP / 2)) there here >"$FOLDER/link" &
+  nice -n -10 python3 "$ROOT/tests/machine/link.py" $((ROUND_TRIP / 2)) there here >"$FOLDER/link" &
   PIDS+=($!)
   until_true 10 "the link is there" is_linked
   ip link set here netns bot
