@@ -190,7 +190,8 @@ impl Link {
         stopper.watch(socket.tcp())?;
         let query = timings.max_active.map(|time| format!("?max_active_time={}s", time.as_secs())).unwrap_or_default();
         let config = WebSocketConfig::default()
-            .read_buffer_size(16 * 1024)
+            // It is cleared before each look for news; a push is a few hundred bytes.
+            .read_buffer_size(2 * 1024)
             .max_message_size(Some(LARGEST_MESSAGE))
             .max_frame_size(Some(LARGEST_MESSAGE));
         let (socket, _) = tungstenite::client::client_with_config(format!("{address}{query}"), socket, Some(config))
