@@ -50,8 +50,9 @@ impl<W: Write> Narrator<W> {
         match self.form {
             Form::Silent => Ok(()),
             Form::Json => {
-                serde_json::to_writer(&mut self.output, &JsonLine { time, record })?;
-                self.output.write_all(b"\n")
+                let mut line = serde_json::to_vec(&JsonLine { time, record })?;
+                line.push(b'\n');
+                self.output.write_all(&line)
             }
             Form::Text => match sentence(record, ledger) {
                 Some(sentence) => writeln!(self.output, "{}  {sentence}", moment(time)),
