@@ -26,10 +26,12 @@ pub enum Form {
     Silent,
 }
 
-/// Writes what it is told to an output.
+/// Writes what it is told to an output, when nothing is urgent.
 pub struct Narrator<W: Write> {
     output: W,
     form: Form,
+    /// Lines that are not written yet.
+    lines: Vec<u8>,
     failed: bool,
 }
 
@@ -43,19 +45,18 @@ struct JsonLine<'r> {
 impl<W: Write> Narrator<W> {
     /// A narrator that writes to `output`.
     pub fn new(output: W, form: Form) -> Self {
-        Self { output, form, failed: false }
+        Self { output, form, lines: Vec::new(), failed: false }
     }
 
     fn line(&mut self, time: Timestamp, record: &Record, ledger: &Ledger) -> io::Result<()> {
         match self.form {
             Form::Silent => Ok(()),
             Form::Json => {
-                let mut line = serde_json::to_vec(&JsonLine { time, record })?;
-                line.push(b'\n');
-                self.output.write_all(&line)
+                serde_json::to_writer(&mut self.lines, &JsonLine { time, record })?;
+                self.lines.write_all(b"\n")
             }
             Form::Text => match sentence(record, ledger) {
-                Some(sentence) => writeln!(self.output, "{}  {sentence}", moment(time)),
+                Some(sentence) => writeln!(self.lines, "{}  {sentence}", moment(time)),
                 None => Ok(()),
             },
         }
@@ -64,14 +65,29 @@ impl<W: Write> Narrator<W> {
 
 impl<W: Write> Observer for Narrator<W> {
     fn recorded(&mut self, time: Timestamp, record: &Record, ledger: &Ledger) {
-        if self.failed {
+        if !self.failed
+            && let Err(error) = self.line(time, record, ledger)
+        {
+            log::warn!("this cannot be told: {error}");
+        }
+    }
+
+    fn rest(&mut self) {
+        if self.lines.is_empty() {
             return;
         }
         // A closed pipe must not stop a bot that holds somebody's money; it is said once, elsewhere.
-        if let Err(error) = self.line(time, record, ledger).and_then(|()| self.output.flush()) {
+        if let Err(error) = self.output.write_all(&self.lines).and_then(|()| self.output.flush()) {
             self.failed = true;
             log::warn!("standard output is gone, nothing more is told there: {error}");
         }
+        self.lines.clear();
+    }
+}
+
+impl<W: Write> Drop for Narrator<W> {
+    fn drop(&mut self) {
+        self.rest();
     }
 }
 
