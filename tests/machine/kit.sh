@@ -78,16 +78,7 @@ rest_url = "http://$ADDRESS"
 stream_url = "ws://$ADDRESS/v5/private"
 api_key_file = "$FOLDER/key"
 api_secret_file = "$FOLDER/key"
-[strategy]
-symbol = "BTCUSDT"
-base_order_amount = "50"
-take_profit_percent = "0.2"
-max_rebuys = 2
-rebuy_step_percent = "0.3"
-max_capital = "200"
-sell_delay = "0s"
-rebuy_delay = "0s"
-cycle_delay = "0s"
+$(cat "$ROOT/tests/machine/quick.toml")
 TOML
   printf '%s\n' "$@" >>"$CONFIG"
 }

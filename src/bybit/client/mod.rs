@@ -317,8 +317,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
     fn judge(&self, endpoint: &Endpoint, response: &Response) -> Result<(), Fault> {
         let now = self.clock.exchange_time();
         let until = self.reset_time(response).unwrap_or(now.after(RETRY));
-        let head = serde_json::from_slice::<wire::Head<'_>>(&response.body);
-        if let Ok(head) = &head {
+        if let Ok(head) = read::<wire::Head<'_>>(&response.body) {
             if head.code == 0 && response.status == 200 {
                 return Ok(());
             }
@@ -344,9 +343,14 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
 
 /// The result in the body of an answer whose code is 0.
 fn parse<'a, R: Deserialize<'a>>(endpoint: &Endpoint, body: &'a [u8]) -> Result<R, Fault> {
-    serde_json::from_slice::<wire::Answer<R>>(body)
-        .map(|answer| answer.result)
-        .map_err(|error| endpoint.unreadable(error))
+    read::<wire::Answer<R>>(body).map(|answer| answer.result).map_err(|error| endpoint.unreadable(error))
+}
+
+/// What a body says, read as text, as the stream's frames are: reading the same types from bytes as well would put each
+/// of their readers into the program twice.
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
