@@ -1,16 +1,18 @@
 //! From fill to order: how long the bot needs from the packet that carries a fill to the packet that carries the next
-//! order, beside a floor client that does nothing else, in the same run. `make bench` prints it.
+//! order, beside a floor client that does nothing else, in the same run. `make bench` prints it, and what the parts of the way
+//! take alone; `make instructions` counts instead of timing.
 //!
-//! Both are processes of their own and trade on venues of their own (`venue`), over loopback without TLS; their fills
-//! alternate. The clock starts before the venue's one `write` of the fill and stops after its first `read` of the order, so
+//! Both are processes of their own and trade on venues of their own (`venue`), over loopback without TLS, in turns of a few
+//! cycles. The clock starts before the venue's one `write` of the fill and stops after its first `read` of the order, so
 //! two hops through the kernel and two wake-ups of a process are in both figures. The bot is the program as released: its
 //! journal is on this machine's disk.
 
 mod floor;
+mod instructions;
 mod parts;
 mod venue;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -20,8 +22,10 @@ use venue::Venue;
 const CYCLES: usize = 2_000;
 /// The first ones are not counted: caches fill, connections open.
 const WARM_UP: usize = 100;
-/// Before each fill both clients have been idle for about so long.
-const QUIET: Duration = Duration::from_micros(1_500);
+/// After so many cycles it is the other client's turn.
+const TURN: usize = 50;
+/// Before each fill the client has been idle for about so long.
+const QUIET: Duration = Duration::from_micros(500);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -30,9 +34,18 @@ fn main() {
     }
     let folder = std::env::temp_dir().join(format!("recompra-reaction-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the bot");
-    reactions(&folder);
-    parts::run(&folder);
+    let passed = if arguments.iter().any(|argument| argument == "--instructions") {
+        instructions::are_as_known(&folder)
+    } else {
+        reactions(&folder);
+        parts::run(&folder);
+        true
+    };
     let _ = std::fs::remove_dir_all(&folder);
+    if !passed {
+        println!("more than a tenth away from it: mend that, or bring benches/reaction/instructions.rs up to date");
+        std::process::exit(1);
+    }
 }
 
 fn reactions(folder: &Path) {
@@ -43,16 +56,18 @@ fn reactions(folder: &Path) {
         .spawn()
         .map(Client)
         .expect("the floor client");
-    let bot = bot(folder, &bot_venue);
+    let bot = bot(folder, &bot_venue, Command::new(env!("CARGO_BIN_EXE_recompra")));
     let mut clients = [("floor client, by hand", floor_venue, Vec::new()), ("recompra run", bot_venue, Vec::new())];
-    for cycle in 0..WARM_UP + CYCLES {
-        // First the fill of the base order, which is answered by a sell; then that one's, answered by the next base order.
-        for bought in [true, false] {
-            for (_, venue, times) in &mut clients {
-                std::thread::sleep(QUIET);
-                let time = venue.fill(bought);
-                if cycle >= WARM_UP {
-                    times.push(time);
+    for turn in 0..(WARM_UP + CYCLES) / TURN {
+        for (_, venue, times) in &mut clients {
+            for _ in 0..TURN {
+                // First the fill of the base order, which a sell answers; then that one's, which the next base order answers.
+                for bought in [true, false] {
+                    std::thread::sleep(QUIET);
+                    let time = venue.fill(bought);
+                    if turn >= WARM_UP / TURN {
+                        times.push(time);
+                    }
                 }
             }
         }
@@ -84,7 +99,8 @@ fn table(rows: &[(&str, &[Duration])]) {
     }
 }
 
-fn bot(folder: &Path, venue: &Venue) -> Client {
+/// The bot, as this program or what runs it.
+fn bot(folder: &Path, venue: &Venue, mut program: Command) -> Client {
     let config = folder.join("recompra.toml");
     let text = format!(
         "bot = \"b\"\nenvironment = \"demo\"\nrest_url = \"{}\"\nstream_url = \"{}\"\nstate_dir = \"{}\"\n\
@@ -95,7 +111,7 @@ fn bot(folder: &Path, venue: &Venue) -> Client {
         folder.join("state").display()
     );
     std::fs::write(&config, text).expect("room for the configuration");
-    Command::new(PathBuf::from(env!("CARGO_BIN_EXE_recompra")))
+    program
         .arg("run")
         .arg("--config")
         .arg(&config)

@@ -109,28 +109,37 @@ fn now() -> u128 {
 /// One packet: of a market buy the row that says it is filled, and its execution; of a sell the execution alone, which
 /// says it too.
 fn frames(order: &Sent, number: u64) -> Vec<u8> {
+    let [row, execution] = texts(order, number);
+    let mut bytes = Vec::new();
+    if order.buy {
+        frame(&mut bytes, &row);
+    }
+    frame(&mut bytes, &execution);
+    bytes
+}
+
+/// The push of an order, and of its execution.
+fn texts(order: &Sent, number: u64) -> [String; 2] {
     let Sent { link_id, quantity, price, .. } = order;
     let (value, now) = (price * quantity, now());
-    let mut bytes = Vec::new();
     let side = if order.buy { "Buy" } else { "Sell" };
     let common = format!(
         r#""category":"spot","symbol":"BTCUSDT","orderId":"id-{link_id}","orderLinkId":"{link_id}","side":"{side}","isLeverage":"0""#
     );
-    if order.buy {
-        frame(
-            &mut bytes,
-            &format!(
-                r#"{{"id":"o{number}","topic":"order","creationTime":{now},"data":[{{{common},"blockTradeId":"","positionIdx":0,"price":"0","qty":"50","timeInForce":"IOC","orderType":"Market","orderStatus":"Filled","avgPrice":"{price}","leavesQty":"0","leavesValue":"0","cumExecQty":"{quantity}","cumExecValue":"{value}","cumExecFee":"0","rejectReason":"EC_NoError","cancelType":"UNKNOWN","stopOrderType":"","triggerPrice":"","takeProfit":"","stopLoss":"","reduceOnly":false,"closeOnTrigger":false,"createdTime":"{now}","updatedTime":"{now}","feeCurrency":"BTC"}}]}}"#
-            ),
-        );
-    }
-    frame(
-        &mut bytes,
-        &format!(
+    [
+        format!(
+            r#"{{"id":"o{number}","topic":"order","creationTime":{now},"data":[{{{common},"blockTradeId":"","positionIdx":0,"price":"0","qty":"50","timeInForce":"IOC","orderType":"Market","orderStatus":"Filled","avgPrice":"{price}","leavesQty":"0","leavesValue":"0","cumExecQty":"{quantity}","cumExecValue":"{value}","cumExecFee":"0","rejectReason":"EC_NoError","cancelType":"UNKNOWN","stopOrderType":"","triggerPrice":"","takeProfit":"","stopLoss":"","reduceOnly":false,"closeOnTrigger":false,"createdTime":"{now}","updatedTime":"{now}","feeCurrency":"BTC"}}]}}"#
+        ),
+        format!(
             r#"{{"id":"e{number}","topic":"execution","creationTime":{now},"data":[{{{common},"orderPrice":"{price}","orderQty":"{quantity}","leavesQty":"0","orderType":"Limit","stopOrderType":"UNKNOWN","execId":"{number}","execPrice":"{price}","execQty":"{quantity}","execValue":"{value}","execFee":"0","feeRate":"0","feeCurrency":"USDT","execType":"Trade","execTime":"{now}","isMaker":true,"tradeIv":"","markIv":"","markPrice":"","indexPrice":"","underlyingPrice":"","blockTradeId":"","closedSize":"","seq":{number}}}]}}"#
         ),
-    );
-    bytes
+    ]
+}
+
+/// Examples of both.
+pub(crate) fn pushes() -> [String; 2] {
+    let (quantity, price) = (Decimal::new(833, 6), Decimal::from(60_000));
+    texts(&Sent { arrived: Instant::now(), link_id: "b-1-0b-1".to_owned(), buy: true, quantity, price }, 1)
 }
 
 /// A text frame of a server.
@@ -207,7 +216,8 @@ fn order(body: &str, arrived: Instant) -> Sent {
     Sent { arrived, link_id, buy, quantity, price }
 }
 
-fn result(path: &str) -> String {
+/// What is answered to a question.
+pub(crate) fn result(path: &str) -> String {
     let now = now();
     match path {
         "/v5/market/time" => format!(r#"{{"timeSecond":"{}","timeNano":"{now}000000"}}"#, now / 1000),
