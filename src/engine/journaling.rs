@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use super::ports::{JournalError, Signal, StopWish};
+use super::reconciliation::makes_room;
 use super::{Engine, Failure};
 use crate::core::record::Record;
 
@@ -46,6 +47,7 @@ impl Engine<'_> {
             if let Record::Executed { key, execution } = record {
                 self.count_funds(*key, execution);
             }
+            self.room_for_strays |= makes_room(record);
             self.world.observer.recorded(now, record, &self.ledger);
         }
         self.sync_due.get_or_insert(now.after(SYNC_DELAY));

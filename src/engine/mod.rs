@@ -167,6 +167,8 @@ pub struct Engine<'a> {
     doubts: BTreeMap<OrderKey, settlement::Doubt>,
     /// Orders with this bot's name that should not be there, and how often in a row they were seen.
     strays: BTreeMap<OrderKey, u32>,
+    /// Whether the ledger has changed since the strays were counted, so that one of them may fit now.
+    room_for_strays: bool,
     /// Orders of this bot that have executions but are not in the ledger.
     unknown_executions: BTreeSet<OrderKey>,
     quote: Option<(Quote, Timestamp)>,
@@ -210,6 +212,7 @@ impl<'a> Engine<'a> {
             outages: 0,
             doubts: BTreeMap::new(),
             strays: BTreeMap::new(),
+            room_for_strays: false,
             unknown_executions: BTreeSet::new(),
             quote: None,
             open_not_before: now,
@@ -520,6 +523,7 @@ impl<'a> Engine<'a> {
         loop {
             let decision = self.decide();
             let at_once = match decision.steps.first() {
+                Some(step) if self.awaits_stray(step) => false,
                 Some(Step::DecideExit { .. } | Step::CloseCycle { .. }) => true,
                 Some(Step::OpenCycle { .. }) => self.is_funded() && !self.ledger.is_blank(),
                 Some(Step::Place { .. } | Step::Cancel { .. }) | None => false,

@@ -127,20 +127,30 @@ impl Engine<'_> {
         self.strays.entry(key).or_insert(0);
     }
 
-    /// Whether an order is on the exchange that has not fitted into the ledger so far, and that this step would be placed
-    /// beside: one of the same slot, or, until it has been looked at a few times, a sell of the same coins.
+    /// Whether an order is on the exchange that has not fitted into the ledger so far, and that this step would pass over:
+    /// placing an order in its slot; or, until it has been held a few times against the ledger as it is now, selling the coins
+    /// that it sells, or closing its cycle, after which it could never be adopted.
     pub(super) fn awaits_stray(&self, step: &Step) -> bool {
-        let Step::Place { key, .. } = step else { return false };
-        self.strays.iter().filter(|(stray, _)| stray.cycle == key.cycle).any(|(stray, sightings)| {
-            let sells = stray.slot.side() == Side::Sell && key.slot.side() == Side::Sell;
-            stray.slot == key.slot || (sells && *sightings < STRAY_SIGHTINGS)
+        self.strays.iter().any(|(stray, sightings)| {
+            let may_fit = self.room_for_strays || *sightings < STRAY_SIGHTINGS;
+            match step {
+                Step::Place { key, .. } if stray.cycle == key.cycle => {
+                    let sells = stray.slot.side() == Side::Sell && key.slot.side() == Side::Sell;
+                    stray.slot == key.slot || (sells && may_fit)
+                }
+                Step::CloseCycle { cycle, .. } => stray.cycle == *cycle && may_fit,
+                _ => false,
+            }
         })
     }
 
-    /// Strays hold new buys at once, and raise the alarm when they stay.
+    /// Strays hold new buys at once, and raise the alarm when they stay. What the ledger has learned since the last count
+    /// may have made room for one: it is counted from the beginning.
     fn count_strays(&mut self, seen_before: &std::collections::BTreeMap<OrderKey, u32>) -> Result<(), Failure> {
+        let anew = std::mem::take(&mut self.room_for_strays);
         for (key, sightings) in &mut self.strays {
-            *sightings = seen_before.get(key).unwrap_or(&0).saturating_add(1);
+            let before = seen_before.get(key).filter(|_| !anew).unwrap_or(&0);
+            *sightings = before.saturating_add(1);
         }
         let strays: Vec<String> = self.strays.keys().map(|key| key.link_id(&self.assignment.bot)).collect();
         let cause = AlarmCause::Strays;
@@ -162,4 +172,19 @@ impl Engine<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an order that did not fit into the ledger may fit after this fact: a slot was freed by it, coins were booked or
+/// given back, or its cycle's turn has come.
+pub(super) fn makes_room(fact: &Record) -> bool {
+    matches!(
+        fact,
+        Record::Executed { .. }
+            | Record::OrderClosed { .. }
+            | Record::OrderRefused { .. }
+            | Record::OrderAbsent { .. }
+            | Record::OrderAmended { .. }
+            | Record::CycleOpened { .. }
+            | Record::CycleClosed { .. }
+    )
 }

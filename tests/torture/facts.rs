@@ -175,6 +175,16 @@ const MENDED: &[(u64, &str)] = &[
     (20_378, "a cycle that had no base order yet could not be rebuilt, although the one before it was told"),
     (102_037, "a process that was stopped before it had looked at the exchange counted as an end in peace"),
     (6_255, "a rebuilt ledger counted as one that nobody had watched for years"),
+    (
+        621_681,
+        "a power cut hid that a sell was replaced, and the exit sold what the new one had sold while the old one was in doubt",
+    ),
+    (954_186, "the same, but the new sell still rested: the cycle was closed over it"),
+    (
+        655_926,
+        "a fill of a rebuy did not fit beside its earlier attempt, and the cycle was closed before it was looked at again",
+    ),
+    (375_899, "a lost journal had forgotten 29 names of one slot, and nobody had allowed time to try them all"),
 ];
 
 #[test]

@@ -174,7 +174,7 @@ fn idle(world: &mut World) -> Option<Signal> {
                 world.settled = true;
                 return Some(Signal::Stop(StopWish::Leave));
             }
-            Some(why) if world.now > world.faults_end + super::world::SETTLE => {
+            Some(why) if world.now > world.faults_end + world.time_to_settle() => {
                 world.broken(7, format!("still not settled: {why}"));
             }
             Some(_) => {}

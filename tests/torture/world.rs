@@ -31,7 +31,10 @@ use super::sabotage::Sabotage;
 const BEGIN: i64 = 1_700_000_000_000;
 /// After the faults cease, everything must be settled within this long, in milliseconds. The longest patience of the
 /// bot is ten minutes, after HTTP 403; on it follow at most five between refusals.
-pub(crate) const SETTLE: i64 = 1_500_000;
+const SETTLE: i64 = 1_500_000;
+/// A lost journal has forgotten which names of the open cycle are taken. The bot finds out by trying one after another: each
+/// is looked for a minute, and the next follows after a pause.
+const NAME: i64 = 75_000;
 
 /// The unwinding that stands for the death of the process.
 pub(crate) struct Death(pub(crate) Fault);
@@ -249,6 +252,13 @@ impl World {
         }
         let _ = self.exchange.adjust_balance(0, "USDT", self.parameters.max_capital * Decimal::TWO, now);
         self.told();
+    }
+
+    /// How long after the last fault the bot may take until it is settled, in milliseconds.
+    pub(crate) fn time_to_settle(&self) -> i64 {
+        let cycle = self.mirror.cycle.as_ref().filter(|_| self.journal_lost).map(|cycle| cycle.number);
+        let names = self.books.orders.keys().filter(|key| Some(key.cycle) == cycle).count();
+        SETTLE + NAME * names as i64
     }
 
     /// What the user and the exchange do besides.
