@@ -32,7 +32,7 @@ DIST_EACH = $(MACHINES:%=dist-%)
 MACHINE  ?= armv7
 TESTED   ?= $(MACHINES)
 
-.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim coverage check fmt architecture bench footprint doc conformance fuzz clean
+.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim coverage check fmt architecture bench footprint instructions doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -85,8 +85,8 @@ coverage: preflight ## line coverage of the core, the engine and the journal: at
 architecture: preflight ## only the checks of the architecture
 	$(CARGO) test $(BUILD) --test architecture
 
-bench: preflight ## the backtest and the sweep beside a floor program, as ratios; and the footprint
-	$(CARGO) bench $(BUILD) --bench backtest
+bench: preflight ## from fill to order beside a floor client, its parts, backtest and sweep beside a floor program; and the footprint
+	$(CARGO) bench $(BUILD) --bench reaction --bench backtest
 	@$(MAKE) --no-print-directory footprint
 
 # The bench itself may be slow: what is measured is another process.
@@ -95,6 +95,13 @@ footprint: preflight ## start, memory, threads, disk and idle processor time of 
 	if [ -z "$${RECOMPRA:-}" ] && [ -x "$$static" ]; then export RECOMPRA=$$static; fi; \
 	if [ -z "$${RECOMPRA:-}" ]; then $(CARGO) build --release $(BUILD); export RECOMPRA=$(CURDIR)/target/release/recompra; fi; \
 	$(CARGO) bench $(BUILD) --profile dev --bench footprint
+
+# On the static binary, whose libraries are the same on every machine.
+instructions: preflight ## processor instructions from fill to order, beside the known figure; needs valgrind and make dist-x86_64
+	@command -v valgrind >/dev/null || { echo "make: missing: valgrind: apt-get install valgrind" >&2; exit 1; }
+	@static=$(CURDIR)/target/dist/recompra-x86_64-linux-musl; \
+	[ -x "$$static" ] || { echo "make: missing: $$static: make dist-x86_64" >&2; exit 1; }; \
+	RECOMPRA=$$static $(CARGO) bench $(BUILD) --profile dev --bench reaction -- --instructions
 
 fmt: ## format the sources
 	$(CARGO) fmt

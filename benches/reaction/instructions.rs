@@ -32,7 +32,7 @@ fn count(folder: &Path, cycles: u64) -> u64 {
     let mut valgrind = Command::new("valgrind");
     valgrind
         .args(["--tool=callgrind", "--quiet", &format!("--callgrind-out-file={}", out.display())])
-        .arg(env!("CARGO_BIN_EXE_recompra"));
+        .arg(super::program());
     let mut client = bot(&folder, &venue, valgrind);
     for _ in 0..cycles {
         for bought in [true, false] {

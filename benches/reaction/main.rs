@@ -12,7 +12,7 @@ mod instructions;
 mod parts;
 mod venue;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn reactions(folder: &Path) {
         .spawn()
         .map(Client)
         .expect("the floor client");
-    let bot = bot(folder, &bot_venue, Command::new(env!("CARGO_BIN_EXE_recompra")));
+    let bot = bot(folder, &bot_venue, Command::new(program()));
     let mut clients = [("floor client, by hand", floor_venue, Vec::new()), ("recompra run", bot_venue, Vec::new())];
     for turn in 0..(WARM_UP + CYCLES) / TURN {
         for (_, venue, times) in &mut clients {
@@ -97,6 +97,11 @@ fn table(rows: &[(&str, &[Duration])]) {
         let [p50, p90, p99] = quantiles(times);
         println!("  {name:<38}{p50:>7.0} µs{p90:>7.0} µs{p99:>7.0} µs{:>14.2}", p50 / floor);
     }
+}
+
+/// The program that is measured: another than the one just built, if `RECOMPRA` names it.
+fn program() -> PathBuf {
+    std::env::var_os("RECOMPRA").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_recompra")), PathBuf::from)
 }
 
 /// The bot, as this program or what runs it.
