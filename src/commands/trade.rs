@@ -157,8 +157,9 @@ fn trade(
     if !connection.await_time(&stop)? {
         return Ok(recovery.ledger);
     }
-    connection.check_key()?;
+    // It connects while the key is looked at.
     let (stream, reader) = connection.stream((signals, received))?;
+    connection.check_key()?;
     let clock = connection.clock.clone();
     let mut feed = LiveFeed::new(reader, &clock, Some(directory));
     let mut narrator = Narrator::new(std::io::stdout(), form);
