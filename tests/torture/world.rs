@@ -20,7 +20,7 @@ use recompra::simulation::market::PricePoint;
 use recompra::simulation::order::{Kind, NewOrder, TimeInForce};
 use recompra::simulation::stream::Session;
 
-use super::books::{Books, Change};
+use super::books::{BookOrder, Books, Change};
 use super::disk::Disk;
 use super::drawing::{self, Walk};
 use super::faults::{Fault, Faults};
@@ -254,10 +254,13 @@ impl World {
         self.told();
     }
 
-    /// How long after the last fault the bot may take until it is settled, in milliseconds.
+    /// How long after the last fault the bot may take until it is settled, in milliseconds: longer only where the journal
+    /// was lost, for each name of the open cycle that is taken and no longer told.
     pub(crate) fn time_to_settle(&self) -> i64 {
         let cycle = self.mirror.cycle.as_ref().filter(|_| self.journal_lost).map(|cycle| cycle.number);
-        let names = self.books.orders.keys().filter(|key| Some(key.cycle) == cycle).count();
+        let forgotten = |order: &BookOrder| !order.open && order.row.updated.0 <= self.faults_end - 23 * 3_600_000;
+        let orders = self.books.orders.iter().filter(|(key, _)| Some(key.cycle) == cycle);
+        let names = orders.filter(|(_, order)| forgotten(order)).count();
         SETTLE + NAME * names as i64
     }
 
