@@ -32,7 +32,7 @@ DIST_EACH = $(MACHINES:%=dist-%)
 MACHINE  ?= armv7
 TESTED   ?= $(MACHINES)
 
-.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim coverage check fmt architecture bench doc conformance fuzz clean
+.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim coverage check fmt architecture bench footprint instructions doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -85,8 +85,23 @@ coverage: preflight ## line coverage of the core, the engine and the journal: at
 architecture: preflight ## only the checks of the architecture
 	$(CARGO) test $(BUILD) --test architecture
 
-bench: preflight ## the backtest and the sweep beside a floor program, as ratios
-	$(CARGO) bench $(BUILD) --bench backtest
+bench: preflight ## from fill to order beside a floor client, its parts, backtest and sweep beside a floor program; and the footprint
+	$(CARGO) bench $(BUILD) --bench reaction --bench backtest
+	@$(MAKE) --no-print-directory footprint
+
+# The bench itself may be slow: what is measured is another process.
+footprint: preflight ## start, memory, threads, disk and idle processor time of the static binary if it is built, else of the release build
+	@static=$(CURDIR)/target/dist/recompra-$$(uname -m)-linux-musl; \
+	if [ -z "$${RECOMPRA:-}" ] && [ -x "$$static" ]; then export RECOMPRA=$$static; fi; \
+	if [ -z "$${RECOMPRA:-}" ]; then $(CARGO) build --release $(BUILD); export RECOMPRA=$(CURDIR)/target/release/recompra; fi; \
+	$(CARGO) bench $(BUILD) --profile dev --bench footprint
+
+# On the static binary, whose libraries are the same on every machine.
+instructions: preflight ## processor instructions from fill to order, beside the known figure; needs valgrind and make dist-x86_64
+	@command -v valgrind >/dev/null || { echo "make: missing: valgrind: apt-get install valgrind" >&2; exit 1; }
+	@static=$(CURDIR)/target/dist/recompra-x86_64-linux-musl; \
+	[ -x "$$static" ] || { echo "make: missing: $$static: make dist-x86_64" >&2; exit 1; }; \
+	RECOMPRA=$$static $(CARGO) bench $(BUILD) --profile dev --bench reaction -- --instructions
 
 fmt: ## format the sources
 	$(CARGO) fmt
@@ -136,9 +151,9 @@ dist-reproducible: ## build the last commit twice, in two folders, and compare t
 size: ## what is in a static binary, by crate (MACHINE=armv7)
 	@contrib/dist/size.sh $(MACHINE)
 
-machine-test: preflight ## what needs a machine: a full disk, little memory, a clock of 1970, an upgrade by install.sh; as root
+machine-test: preflight ## what needs a machine: a full disk, little memory, a clock of 1970, an upgrade, an exchange far away; as root
 	$(CARGO) build $(BUILD)
-	@for test in install units clock poor_board; do tests/machine/$$test.sh; done
+	@for test in install units clock poor_board sockets delay; do tests/machine/$$test.sh; done
 
 cron-test: preflight ## Debian's cron starts the bot each minute while it is killed; as root, up to four minutes
 	$(CARGO) build $(BUILD)

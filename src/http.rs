@@ -75,4 +75,15 @@ pub trait Transport {
     /// # Errors
     /// [`TransportError`]; an answer with an HTTP error status is an answer, not an error.
     fn send(&mut self, request: &Request) -> Result<Response, TransportError>;
+
+    /// Carries requests that do not depend on each other, at once where it can, and brings an answer for each, in their
+    /// order.
+    fn send_all(&mut self, requests: &[Request]) -> Vec<Result<Response, TransportError>> {
+        requests.iter().map(|request| self.send(request)).collect()
+    }
+
+    /// How many requests could leave at once without opening a connection first.
+    fn ready(&mut self) -> usize {
+        usize::MAX
+    }
 }

@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::core::Timestamp;
-use crate::core::instrument::Instrument;
 use crate::core::ledger::Ledger;
 use crate::core::money::{self, Decimal};
 use crate::core::order::{Execution, OrderKey, OrderSpec, OrderStatus, Side};
@@ -26,11 +25,25 @@ pub enum Form {
     Silent,
 }
 
-/// Writes what it is told to an output.
+/// Writes what it is told to an output, when nothing is urgent: until then it is only noted.
 pub struct Narrator<W: Write> {
     output: W,
     form: Form,
+    /// Names of base and quote coin.
+    coins: (String, String),
+    noted: Vec<Note>,
     failed: bool,
+}
+
+/// A record, and what its sentence says beside it.
+struct Note {
+    time: Timestamp,
+    record: Record,
+    /// For an order that was closed: whether the bot had asked for that.
+    own_cancel: bool,
+    /// Over all cycles closed so far.
+    profit: Decimal,
+    cycles: u64,
 }
 
 #[derive(Serialize)]
@@ -43,34 +56,63 @@ struct JsonLine<'r> {
 impl<W: Write> Narrator<W> {
     /// A narrator that writes to `output`.
     pub fn new(output: W, form: Form) -> Self {
-        Self { output, form, failed: false }
+        Self { output, form, coins: Default::default(), noted: Vec::new(), failed: false }
     }
 
-    fn line(&mut self, time: Timestamp, record: &Record, ledger: &Ledger) -> io::Result<()> {
-        match self.form {
-            Form::Silent => Ok(()),
-            Form::Json => {
-                serde_json::to_writer(&mut self.output, &JsonLine { time, record })?;
-                self.output.write_all(b"\n")
+    fn write(&mut self) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for note in self.noted.drain(..) {
+            match self.form {
+                Form::Silent => {}
+                Form::Json => {
+                    serde_json::to_writer(&mut lines, &JsonLine { time: note.time, record: &note.record })?;
+                    lines.push(b'\n');
+                }
+                Form::Text => {
+                    if let Some(sentence) = sentence(&note, &self.coins) {
+                        writeln!(lines, "{}  {sentence}", moment(note.time))?;
+                    }
+                }
             }
-            Form::Text => match sentence(record, ledger) {
-                Some(sentence) => writeln!(self.output, "{}  {sentence}", moment(time)),
-                None => Ok(()),
-            },
         }
+        self.output.write_all(&lines)?;
+        self.output.flush()
     }
 }
 
 impl<W: Write> Observer for Narrator<W> {
     fn recorded(&mut self, time: Timestamp, record: &Record, ledger: &Ledger) {
-        if self.failed {
+        if self.failed || self.form == Form::Silent || (self.form == Form::Text && is_bookkeeping(record)) {
+            return;
+        }
+        if let Some(instrument) = &ledger.instrument
+            && (self.coins.0 != instrument.base_coin || self.coins.1 != instrument.quote_coin)
+        {
+            self.coins = (instrument.base_coin.clone(), instrument.quote_coin.clone());
+        }
+        let own_cancel = match record {
+            Record::OrderClosed { key, .. } => ledger.order(*key).is_some_and(|order| order.cancel_asked.is_some()),
+            _ => false,
+        };
+        let (profit, cycles) = (ledger.totals.profit, ledger.totals.cycles);
+        self.noted.push(Note { time, record: record.clone(), own_cancel, profit, cycles });
+    }
+
+    fn rest(&mut self) {
+        if self.noted.is_empty() {
             return;
         }
         // A closed pipe must not stop a bot that holds somebody's money; it is said once, elsewhere.
-        if let Err(error) = self.line(time, record, ledger).and_then(|()| self.output.flush()) {
+        if let Err(error) = self.write() {
             self.failed = true;
             log::warn!("standard output is gone, nothing more is told there: {error}");
         }
+    }
+}
+
+impl<W: Write> Drop for Narrator<W> {
+    fn drop(&mut self) {
+        self.rest();
     }
 }
 
@@ -83,10 +125,25 @@ pub fn moment(time: Timestamp) -> String {
     }
 }
 
+/// Whether a record says nothing to people.
+fn is_bookkeeping(record: &Record) -> bool {
+    matches!(
+        record,
+        Record::Journal { .. }
+            | Record::InstrumentSeen { .. }
+            | Record::OrderAccepted { .. }
+            | Record::NameTaken { .. }
+            | Record::OrderAbsent { .. }
+            | Record::CancelAsked { .. }
+            | Record::CancelFailed { .. }
+            | Record::Reconciled
+            | Record::Snapshot { .. }
+    )
+}
+
 /// What a record means to people; `None` if it is only bookkeeping.
-pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
-    let (base, quote) = ledger.instrument.as_ref().map_or(("", ""), coins);
-    match record {
+fn sentence(note: &Note, (base, quote): &(String, String)) -> Option<String> {
+    match &note.record {
         Record::Started { version, environment, bot, parameters } => {
             Some(format!("recompra {version}: bot {bot} trades {} on {environment}", parameters.symbol))
         }
@@ -102,8 +159,8 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
         Record::OrderClosed { key, status, executed_quantity, message, .. } => match status {
             OrderStatus::Cancelled | OrderStatus::Rejected if executed_quantity.is_zero() => {
                 // Bybit's word for a cancel that the bot itself asked for says nothing to people.
-                let own = ledger.order(*key).is_some_and(|order| order.cancel_asked.is_some());
-                let reason = if own || message.is_empty() { String::new() } else { format!(" ({message})") };
+                let reason =
+                    if note.own_cancel || message.is_empty() { String::new() } else { format!(" ({message})") };
                 Some(format!("  {}  cancelled{reason}", label(*key)))
             }
             _ => None,
@@ -125,8 +182,8 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
         Record::CycleClosed { cycle, profit } => Some(format!(
             "cycle {cycle} closed: {} {quote}; {} {quote} in {}",
             signed(*profit),
-            signed(ledger.totals.profit),
-            cycles(ledger.totals.cycles)
+            signed(note.profit),
+            cycles(note.cycles)
         )),
         Record::CoinsMissing { quantity, cause } => Some(format!(
             "MISSING: {} that {}; they are written off, and their cost is a loss",
@@ -139,15 +196,7 @@ pub fn sentence(record: &Record, ledger: &Ledger) -> Option<String> {
         )),
         Record::Alarmed { message, .. } => Some(format!("ALARM: {message}")),
         Record::AlarmCleared { .. } => Some("the alarm is over".to_owned()),
-        Record::Journal { .. }
-        | Record::InstrumentSeen { .. }
-        | Record::OrderAccepted { .. }
-        | Record::NameTaken { .. }
-        | Record::OrderAbsent { .. }
-        | Record::CancelAsked { .. }
-        | Record::CancelFailed { .. }
-        | Record::Reconciled
-        | Record::Snapshot { .. } => None,
+        _ => None,
     }
 }
 
@@ -160,10 +209,6 @@ pub fn cycles(count: u64) -> String {
 pub fn signed(value: Decimal) -> String {
     let sign = if value.is_sign_negative() { "" } else { "+" };
     format!("{sign}{}", money::text(value))
-}
-
-fn coins(instrument: &Instrument) -> (&str, &str) {
-    (&instrument.base_coin, &instrument.quote_coin)
 }
 
 /// The order's slot, wide enough to stand in a column.
@@ -211,7 +256,11 @@ mod tests {
 
     #[test]
     fn coins_that_may_have_been_sold_are_not_said_to_have_left_the_account() {
-        let told = |json: &str| sentence(&serde_json::from_str(json).unwrap(), &Ledger::default()).unwrap();
+        let told = |json: &str| {
+            let record = serde_json::from_str(json).unwrap();
+            let note = Note { time: Timestamp(0), record, own_cancel: false, profit: money::Decimal::ZERO, cycles: 0 };
+            sentence(&note, &Default::default()).unwrap()
+        };
         let earlier = told(r#"{"type":"coins_missing","quantity":"0.5"}"#);
         assert!(earlier.contains("0.5 that were held have left the account"), "{earlier}");
         for cause in ["long_absence", "order_forgotten"] {

@@ -205,6 +205,7 @@ fn written(belief: &str, away: Duration) -> String {
         goal: Goal::Trade,
         reconcile_interval: recompra::engine::RECONCILE_INTERVAL,
         clock_interval: recompra::engine::CLOCK_INTERVAL,
+        readiness_interval: None,
     };
     Engine::new(world, assignment, ledger(belief)).run().unwrap();
     let notes = notes.borrow();

@@ -85,6 +85,7 @@ fn paper(market: Box<dyn Market + Send>, parameters: &Parameters) -> Diary {
         goal: Goal::Trade,
         reconcile_interval: Duration::from_secs(24 * 3600),
         clock_interval: CLOCK_INTERVAL,
+        readiness_interval: None,
     };
     Engine::new(world, assignment, Ledger::default()).run().unwrap();
     stream.join();

@@ -9,7 +9,7 @@ machine "$1"
 # Nobody here uses these: other protocols, old or national ciphers and digests, file formats of authorities, loading of
 # code at run time; curves beside the ones every server of TLS 1.3 must know. `no-filenames` keeps the paths of this machine out.
 WITHOUT=(
-  shared module dso engine tests apps docs filenames autoload-config
+  shared module dso engine dgram tests apps docs filenames autoload-config
   ssl3 tls1 tls1_1 dtls quic psk srp srtp nextprotoneg ct ocsp ssl-trace comp zlib sslkeylog http tfo
   legacy rc2 rc4 rc5 md2 md4 mdc2 rmd160 whirlpool blake2 bf cast idea seed camellia aria des
   gost sm2 sm3 sm4 siphash siv ocb scrypt argon2 cmac dsa ec2m ecx ml-kem ml-dsa slh-dsa lms
@@ -33,10 +33,26 @@ without_avx512() {
   [ "$NAME" != x86_64 ] || make CC='echo GNU assembler version 2.25; :' crypto/modes/aes-gcm-avx512.s
 }
 
+# What is offered without an option to leave it out, and neither TLS nor reading a certificate and a key ever asks for:
+# writers of key files, key encapsulation, keys and random numbers made for other protocols, and what is peculiar to
+# certificates of attributes.
+without_other_offers() {
+  sed -i -E 's/return (deflt|base)_(encoder|asym_kem);/return NULL;/
+    /^ +\{ PROV_NAMES_(SSKDF|PKCS12KDF|SSHKDF|KBKDF|X942KDF_ASN1|X963KDF|KRB5KDF|HASH_DRBG|TEST_RAND),.*\},$/d' \
+    providers/{deflt,base}prov.c
+  sed -i -E '/&ossl_v3_(sxnet|audit_identity|targeting_information|pci),$/d
+    /&ossl_v3_utf8_list\[0\],$/,/&ossl_v3_associated_info,$/d' crypto/x509/standard_exts.h
+}
+
 source_folder=$(sources) || true
 [ -d "$source_folder" ] || fail "Cargo has no sources of OpenSSL: cargo fetch --locked"
 version=$(basename "$(dirname "$source_folder")")
-key=$(printf '%s\n' "${WITHOUT[@]}" "${OPTIONS[@]}" "$FLAGS" "$("$GCC-gcc" --version | head -n 1)" | sha256sum | cut -c1-12)
+key=$(
+  {
+    declare -f without_avx512 without_other_offers
+    printf '%s\n' "${WITHOUT[@]}" "${OPTIONS[@]}" "$FLAGS" "$("$GCC-gcc" --version | head -n 1)"
+  } | sha256sum | cut -c1-12
+)
 result=$CACHE/openssl/$version-$NAME-$key
 mkdir -p "$CACHE/openssl"
 exec 9>"$result.lock"
@@ -52,6 +68,7 @@ if [ ! -e "$result/lib/libssl.a" ]; then
     say "OpenSSL for $NAME" >&2
     {
       ./Configure "$SSL" --prefix=/usr --libdir=lib --openssldir=/etc/ssl "${WITHOUT[@]/#/no-}" "${OPTIONS[@]}" &&
+        without_other_offers &&
         without_avx512 &&
         make -j"$(nproc)" build_libs &&
         make install_dev DESTDIR="$result.new"

@@ -7,21 +7,28 @@ CERTIFICATES=$ROOT/tests/tls
 # No step takes longer, not even emulated on a busy machine.
 PATIENCE=${PATIENCE:-240}
 
+# Words before a command: it ends after that time, and with this script, however that ends.
+LIMITED=(setpriv --pdeathsig TERM timeout --kill-after=10 "$PATIENCE" setpriv --pdeathsig KILL)
+
 FOLDER=$(mktemp -d)
 EXCHANGE=
+end_exchange() {
+  [ -n "$EXCHANGE" ] || return 0
+  kill "$EXCHANGE" 2>/dev/null || true
+  wait "$EXCHANGE" 2>/dev/null || true
+  EXCHANGE=
+}
 clean_up() {
-  [ -z "$EXCHANGE" ] || kill "$EXCHANGE" 2>/dev/null || true
+  end_exchange
   rm -rf "$FOLDER"
 }
 trap clean_up EXIT
-
-limited() { timeout --kill-after=10 "$PATIENCE" "$@"; }
 
 # The exchange runs on this machine as it is: the binary that is for it.
 serve() {
   machine "$(uname -m)"
   [ -x "$BINARY" ] || fail "$BINARY is not built: make dist-$NAME"
-  limited "$BINARY" exchange --listen 127.0.0.1:0 --speed 600 --seed 5 --key test --secret test \
+  "${LIMITED[@]}" "$BINARY" exchange --listen 127.0.0.1:0 --speed 600 --seed 5 --key test --secret test \
     --tls-cert "$CERTIFICATES/server.pem" --tls-key "$CERTIFICATES/server.key" >"$FOLDER/exchange" 2>&1 &
   EXCHANGE=$!
   for _ in $(seq 100); do
@@ -42,21 +49,13 @@ state_dir = "$FOLDER/state"
 rest_url = "https://$ADDRESS"
 stream_url = "wss://$ADDRESS/v5/private"
 ca_file = "$CERTIFICATES/$1"
-[strategy]
-symbol = "BTCUSDT"
-base_order_amount = "50"
-take_profit_percent = "0.2"
-max_rebuys = 2
-rebuy_step_percent = "0.3"
-max_capital = "200"
-sell_delay = "0s"
-rebuy_delay = "0s"
+$(cat "$ROOT/tests/machine/quick.toml")
 max_cycles = 1
 TOML
 }
 
 paper() {
-  limited "${EMULATE[@]}" "$BINARY" paper --cycles 3 --speed 600 --seed 6 >"$FOLDER/paper" 2>&1 ||
+  "${LIMITED[@]}" "${EMULATE[@]}" "$BINARY" paper --cycles 3 --speed 600 --seed 6 >"$FOLDER/paper" 2>&1 ||
     fail "$NAME: paper ended with $?: $(tail -n 5 "$FOLDER/paper")"
   grep -q '^3 cycles in ' "$FOLDER/paper" || fail "$NAME: paper did not trade three cycles: $(tail -n 5 "$FOLDER/paper")"
 }
@@ -66,17 +65,18 @@ over_tls() {
   export BYBIT_API_KEY=test BYBIT_API_SECRET=test
   rm -rf "$FOLDER/state"
   configure other-ca.pem
-  limited "${EMULATE[@]}" "$BINARY" run --config "$FOLDER/recompra.toml" >"$FOLDER/refused" 2>&1 || code=$?
+  "${LIMITED[@]}" "${EMULATE[@]}" "$BINARY" run --config "$FOLDER/recompra.toml" >"$FOLDER/refused" 2>&1 || code=$?
   [ "$code" = 69 ] && grep -q 'certificate' "$FOLDER/refused" ||
     fail "$NAME: a certificate of a foreign authority must end it with 69, not $code: $(tail -n 3 "$FOLDER/refused")"
   configure ca.pem
-  limited "${EMULATE[@]}" "$BINARY" run --config "$FOLDER/recompra.toml" >"$FOLDER/run" 2>&1 ||
+  "${LIMITED[@]}" "${EMULATE[@]}" "$BINARY" run --config "$FOLDER/recompra.toml" >"$FOLDER/run" 2>&1 ||
     fail "$NAME: run ended with $?: $(tail -n 5 "$FOLDER/run")"
   grep -q 'cycle 1 closed' "$FOLDER/run" || fail "$NAME: run did not close its cycle: $(tail -n 5 "$FOLDER/run")"
-  limited "${EMULATE[@]}" "$BINARY" audit --config "$FOLDER/recompra.toml" >"$FOLDER/audit" 2>&1 ||
+  "${LIMITED[@]}" "${EMULATE[@]}" "$BINARY" audit --config "$FOLDER/recompra.toml" >"$FOLDER/audit" 2>&1 ||
     fail "$NAME: the exchange's books differ: $(cat "$FOLDER/audit")"
 }
 
+need setpriv util-linux
 for name in "$@"; do
   machine "$name"
   emulation
@@ -94,6 +94,5 @@ for name in "$@"; do
   begin=$(date +%s)
   over_tls
   say "$NAME on ${CPU:-this machine}: a cycle over TLS, and a foreign authority refused, in $(($(date +%s) - begin)) s"
-  kill "$EXCHANGE" && wait "$EXCHANGE" 2>/dev/null || true
-  EXCHANGE=
+  end_exchange
 done

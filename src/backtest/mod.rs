@@ -80,6 +80,7 @@ pub fn run<M: Market>(
         goal: Goal::Trade,
         reconcile_interval: RECONCILE_INTERVAL,
         clock_interval: CLOCK_INTERVAL,
+        readiness_interval: None,
     };
     let mut engine = Engine::new(world, assignment, Ledger::default());
     engine.run().map_err(Obstacle::Engine)?;

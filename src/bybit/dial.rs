@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::address::Address;
 use super::tls::Tls;
 
-/// A TCP connection that gives up at its deadline: `WouldBlock`, on reads and writes.
+/// A TCP connection that gives up at its deadline: `WouldBlock`, on reads and writes. A read after the deadline still gets
+/// what is there.
 #[derive(Debug)]
 pub(super) struct TimedTcp {
     tcp: TcpStream,
@@ -27,8 +28,14 @@ impl TimedTcp {
 
 impl Read for TimedTcp {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tcp.set_read_timeout(Some(self.left()?))?;
-        self.tcp.read(buffer)
+        if let Ok(left) = self.left() {
+            self.tcp.set_read_timeout(Some(left))?;
+            return self.tcp.read(buffer);
+        }
+        self.tcp.set_nonblocking(true)?;
+        let result = self.tcp.read(buffer);
+        self.tcp.set_nonblocking(false)?;
+        result
     }
 }
 
@@ -68,13 +75,17 @@ impl Socket {
 
     /// Whether the peer has neither closed the connection nor sent anything unasked for.
     pub(super) fn is_idle(&self) -> bool {
-        let tcp = self.tcp();
-        if tcp.set_nonblocking(true).is_err() {
-            return false;
-        }
-        let silent = matches!(tcp.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
-        tcp.set_nonblocking(false).is_ok() && silent
+        is_silent(self.tcp())
     }
+}
+
+/// Whether nothing has come on this connection, not even its end.
+pub(super) fn is_silent(tcp: &TcpStream) -> bool {
+    if tcp.set_nonblocking(true).is_err() {
+        return false;
+    }
+    let silent = matches!(tcp.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+    tcp.set_nonblocking(false).is_ok() && silent
 }
 
 impl Read for Socket {

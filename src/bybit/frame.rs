@@ -129,39 +129,65 @@ struct Push<R> {
     data: Vec<R>,
 }
 
+/// A push whose topic is read with its rows.
+#[derive(Deserialize)]
+struct WholePush<'a, R> {
+    #[serde(borrow)]
+    topic: Text<'a>,
+    data: Vec<R>,
+}
+
+/// How far into a message Bybit writes its topic.
+const TOPIC_WITHIN: usize = 96;
+
 /// Parses one message of the private stream.
 ///
 /// # Errors
 /// [`FrameError`] when it is not even clear what it is.
 pub fn parse_frame(text: &str, symbol: &str) -> Result<Frame, FrameError> {
+    // Fills are read once, not first for their topic: that they are fills shows at the beginning of the text.
+    let beginning = text.get(..TOPIC_WITHIN).unwrap_or_default();
+    if beginning.contains(r#""topic":"execution"#)
+        && let Ok(push) = serde_json::from_str::<WholePush<'_, ExecutionRow<'_>>>(text)
+        && is_of(push.topic.as_str(), "execution")
+    {
+        return Ok(understood(&push.data, |row| execution(row, symbol)));
+    }
     let head = Head::read(text)?;
-    // `order.spot` pushes as `order` does.
-    let topic = head.topic.as_str().split('.').next().unwrap_or_default();
-    Ok(match topic {
-        "order" => rows(text, |row: &OrderRow<'_>| {
+    Ok(match head.topic.as_str() {
+        topic if is_of(topic, "order") => rows(text, |row: &OrderRow<'_>| {
             row.concerns(symbol).then(|| row.report().map(StreamEvent::Order)).transpose()
         }),
-        "execution" => rows(text, |row: &ExecutionRow<'_>| {
-            row.concerns(symbol).then(|| row.execution().map(StreamEvent::Execution)).transpose()
-        }),
+        topic if is_of(topic, "execution") => rows(text, |row: &ExecutionRow<'_>| execution(row, symbol)),
         "" if head.is_pong() => Frame::Pong,
         "" => head.answer().map_or(Frame::Other, Frame::Answer),
         _ => Frame::Other,
     })
 }
 
+/// `order.spot` pushes as `order` does.
+fn is_of(topic: &str, name: &str) -> bool {
+    topic.split('.').next() == Some(name)
+}
+
+fn execution(row: &ExecutionRow<'_>, symbol: &str) -> Result<Option<StreamEvent>, FieldError> {
+    row.concerns(symbol).then(|| row.execution().map(StreamEvent::Execution)).transpose()
+}
+
 fn rows<'a, R: Deserialize<'a>>(text: &'a str, read: impl Fn(&R) -> Result<Option<StreamEvent>, FieldError>) -> Frame {
-    let (mut events, mut unreadable) = (Vec::new(), Vec::new());
     match serde_json::from_str::<Push<R>>(text) {
-        Ok(push) => {
-            for row in &push.data {
-                match read(row) {
-                    Ok(event) => events.extend(event),
-                    Err(error) => unreadable.push(error.to_string()),
-                }
-            }
+        Ok(push) => understood(&push.data, read),
+        Err(error) => Frame::Rows { events: Vec::new(), unreadable: vec![error.to_string()] },
+    }
+}
+
+fn understood<R>(rows: &[R], read: impl Fn(&R) -> Result<Option<StreamEvent>, FieldError>) -> Frame {
+    let (mut events, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows {
+        match read(row) {
+            Ok(event) => events.extend(event),
+            Err(error) => unreadable.push(error.to_string()),
         }
-        Err(error) => unreadable.push(error.to_string()),
     }
     Frame::Rows { events, unreadable }
 }

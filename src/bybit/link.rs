@@ -15,6 +15,7 @@ use tungstenite::{Error, HandshakeError, Message, Utf8Bytes, WebSocket};
 
 use super::address::Address;
 use super::dial::{Socket, dial};
+use super::frame::Refusal;
 use super::tls::Tls;
 
 /// Bybit's own heartbeat, in its JSON.
@@ -67,6 +68,8 @@ pub(super) enum Trouble {
     Lost(String),
     /// The exchange wants to be left in peace.
     Banned(String),
+    /// The exchange refused something on it.
+    Refused(Refusal),
     /// No other one is wanted: nobody listens, or the key was refused.
     Over,
 }
@@ -80,6 +83,8 @@ struct StopState {
     stopped: bool,
     /// The socket that the thread may be blocked on.
     socket: Option<TcpStream>,
+    /// Why the connection that is read elsewhere is over.
+    lost: Option<Trouble>,
 }
 
 impl Stopper {
@@ -106,6 +111,19 @@ impl Stopper {
     pub(super) fn pause(&self, duration: Duration) -> bool {
         let waited = self.0.1.wait_timeout_while(self.state(), duration, |state| !state.stopped);
         waited.unwrap_or_else(PoisonError::into_inner).0.stopped
+    }
+
+    /// Tells the thread that the connection, which is read elsewhere, is over.
+    pub(super) fn lose(&self, trouble: Trouble) {
+        self.state().lost = Some(trouble);
+        self.0.1.notify_all();
+    }
+
+    /// Waits until it is.
+    pub(super) fn await_loss(&self) -> Trouble {
+        let waiting = |state: &mut StopState| !state.stopped && state.lost.is_none();
+        let waited = self.0.1.wait_while(self.state(), waiting);
+        waited.unwrap_or_else(PoisonError::into_inner).lost.take().unwrap_or(Trouble::Stopped)
     }
 
     fn watch(&self, socket: &TcpStream) -> Result<(), Trouble> {
@@ -172,7 +190,8 @@ impl Link {
         stopper.watch(socket.tcp())?;
         let query = timings.max_active.map(|time| format!("?max_active_time={}s", time.as_secs())).unwrap_or_default();
         let config = WebSocketConfig::default()
-            .read_buffer_size(16 * 1024)
+            // It is cleared before each look for news; a push is a few hundred bytes.
+            .read_buffer_size(2 * 1024)
             .max_message_size(Some(LARGEST_MESSAGE))
             .max_frame_size(Some(LARGEST_MESSAGE));
         let (socket, _) = tungstenite::client::client_with_config(format!("{address}{query}"), socket, Some(config))
@@ -192,19 +211,13 @@ impl Link {
         self.socket.send(Message::text(text)).map_err(|error| self.lost(&error))
     }
 
-    /// The next text; `None` when it is `until` and nothing has come.
+    /// The next text; `None` when it is `until` and nothing has come. What has come already is seen even then.
     pub(super) fn next(&mut self, until: Option<Instant>) -> Result<Option<Utf8Bytes>, Trouble> {
         loop {
-            let now = Instant::now();
             if self.stopper.is_stopped() {
                 return Err(Trouble::Stopped);
             }
-            if self.dead_at.is_some_and(|moment| now >= moment) {
-                return Err(Trouble::Lost(format!("no sign of life within {:?} of a ping", self.timings.pong_within)));
-            }
-            if until.is_some_and(|moment| now >= moment) {
-                return Ok(None);
-            }
+            let now = Instant::now();
             if now >= self.next_ping {
                 self.send(PING.to_owned())?;
                 self.next_ping = now + self.timings.ping_every;
@@ -226,11 +239,26 @@ impl Link {
                     }
                 }
                 Err(Error::Io(error))
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
+                {
+                    // Only now: whoever reads may have been busy with something else, and the sign of life lay there.
+                    let now = Instant::now();
+                    if self.dead_at.is_some_and(|moment| now >= moment) {
+                        let patience = self.timings.pong_within;
+                        return Err(Trouble::Lost(format!("no sign of life within {patience:?} of a ping")));
+                    }
+                    if until.is_some_and(|moment| now >= moment) {
+                        return Ok(None);
+                    }
                 }
                 Err(error) => return Err(self.lost(&error)),
             }
         }
+    }
+
+    /// Who may end it.
+    pub(super) fn stopper(&self) -> &Stopper {
+        &self.stopper
     }
 
     fn lost(&self, error: &Error) -> Trouble {

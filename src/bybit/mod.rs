@@ -38,6 +38,6 @@ pub use clock::ExchangeClock;
 pub use environment::{Environment, Hosts};
 pub use link::StreamTimings;
 pub use sign::Credentials;
-pub use stream::{PrivateStream, StreamHandle};
+pub use stream::{PrivateStream, StreamHandle, StreamReader};
 pub use tls::{Tls, TlsRoots};
 pub use transport::{HttpTimings, HttpTransport};

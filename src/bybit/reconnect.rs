@@ -27,6 +27,7 @@ pub(super) fn keep_connected(
         let (reason, pause) = match trouble {
             Trouble::Stopped | Trouble::Over => return,
             Trouble::Lost(reason) => (reason, pauses.after(lasted)),
+            Trouble::Refused(refusal) => (format!("refused: {refusal}"), pauses.after(lasted)),
             Trouble::Banned(reason) => (reason, timings.banned_pause),
         };
         log::debug!("stream: {reason}; next attempt in {pause:?}");

@@ -1,16 +1,23 @@
 //! Carries REST requests over TCP and TLS, on a connection that is kept alive.
 //!
-//! Goes in: a signed request. Comes out: the answer, or whether the request surely never left. The connection is
-//! ours (not the HTTP library's own), for three reasons: the one TLS connector is used, a request leaves in one write,
-//! and the moment of that write is known, which makes "surely not sent" a fact instead of a guess at an error's kind.
+//! Goes in: signed requests. Comes out: the answers, or whether a request surely never left. The connections are
+//! ours (not the HTTP library's own), for four reasons: the one TLS connector is used, a request leaves in one write,
+//! the moment of that write is known, which makes "surely not sent" a fact instead of a guess at an error's kind, and
+//! what has been written need not be waited for before the next request is.
+//!
+//! Several requests at once need no threads. The library asks a connection for input when its request is complete: there
+//! the request leaves, and before the connection waits for the answer it begins the next request, on a connection of that
+//! one's own. The last one's answer is read first; the others have come meanwhile.
 //!
 //! The HTTP library never repeats a request by itself. A kept connection is looked at before it is used; if the peer
 //! closes it just then, the outcome is unknown, as for any other lost answer.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::Arc;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -18,7 +25,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBu
 use ureq::{Agent, Error, http};
 
 use super::address::Address;
-use super::dial::{Socket, dial};
+use super::dial::{Socket, dial, is_silent};
 use super::tls::Tls;
 use crate::http::{Method, Request, Response, Transport, TransportError};
 
@@ -50,12 +57,45 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const INPUT_BUFFER: usize = 32 * 1024;
 const OUTPUT_BUFFER: usize = 8 * 1024;
 
+/// So many requests are on their way at one time, each on a connection of its own; that many connections are kept.
+const MOST_AT_ONCE: usize = 4;
+/// A connection that will soon be too old to be used again does not count as ready.
+const SOON: Duration = Duration::from_secs(5);
+
 /// The real [`Transport`].
-pub struct HttpTransport {
-    agent: Agent,
+pub struct HttpTransport(Arc<Shared>);
+
+/// What the transport and its connections share.
+struct Shared {
+    agent: OnceLock<Agent>,
     base: String,
-    /// Whether anything of the current request was given to the socket.
+    idle: Duration,
+    flight: Mutex<Flight>,
+    /// Every connection that is open.
+    peers: Mutex<Vec<Weak<Peer>>>,
+}
+
+/// The requests that are under way.
+#[derive(Default)]
+struct Flight {
+    /// What is still to be begun: its place, and the request.
+    waiting: VecDeque<(usize, Request)>,
+    /// How many are on their way.
+    under_way: usize,
+    /// Of the request that was begun last: whether anything of it was given to the socket.
     sent: Arc<AtomicBool>,
+    outcomes: Vec<Option<Result<Response, TransportError>>>,
+}
+
+/// A connection as the transport looks at it while it is not used.
+struct Peer {
+    tcp: TcpStream,
+    used: Mutex<Instant>,
+}
+
+/// What is guarded is plain data that is whole at every moment: whoever panicked left nothing half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl HttpTransport {
@@ -65,8 +105,8 @@ impl HttpTransport {
             .timeout_global(Some(timings.whole))
             .timeout_connect(Some(timings.connect))
             .max_idle_age(timings.idle)
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
+            .max_idle_connections(MOST_AT_ONCE)
+            .max_idle_connections_per_host(MOST_AT_ONCE)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -76,12 +116,56 @@ impl HttpTransport {
             .output_buffer_size(OUTPUT_BUFFER)
             .user_agent(concat!("recompra/", env!("CARGO_PKG_VERSION")))
             .build();
+        let shared = Arc::new(Shared {
+            agent: OnceLock::new(),
+            base: address.to_string(),
+            idle: timings.idle,
+            flight: Mutex::default(),
+            peers: Mutex::default(),
+        });
+        let dialer = Dialer { address: address.clone(), tls: tls.clone(), shared: Arc::downgrade(&shared) };
+        shared.agent.get_or_init(|| Agent::with_parts(config, dialer, NoLookup));
+        Self(shared)
+    }
+}
+
+impl Shared {
+    /// Begins what is still to be begun, as far as there are connections for it, and brings each to its end.
+    fn launch(&self) {
+        loop {
+            let mut flight = locked(&self.flight);
+            if flight.under_way == MOST_AT_ONCE {
+                return;
+            }
+            let Some((place, request)) = flight.waiting.pop_front() else { return };
+            drop(flight);
+            let outcome = self.carry(&request);
+            if let Some(place) = locked(&self.flight).outcomes.get_mut(place) {
+                *place = Some(outcome);
+            }
+        }
+    }
+
+    /// Carries one request, and others meanwhile.
+    fn carry(&self, request: &Request) -> Result<Response, TransportError> {
         let sent = Arc::new(AtomicBool::new(false));
-        let dialer = Dialer { address: address.clone(), tls: tls.clone(), sent: Arc::clone(&sent) };
-        Self { agent: Agent::with_parts(config, dialer, NoLookup), base: address.to_string(), sent }
+        let mut flight = locked(&self.flight);
+        flight.sent = Arc::clone(&sent);
+        flight.under_way += 1;
+        drop(flight);
+        let outcome = self.exchange(request);
+        locked(&self.flight).under_way -= 1;
+        outcome.map_err(|error| {
+            let reason = match error {
+                Error::Timeout(_) => "no answer in time".to_owned(),
+                other => other.to_string(),
+            };
+            if sent.load(Ordering::SeqCst) { TransportError::Unknown(reason) } else { TransportError::NotSent(reason) }
+        })
     }
 
     fn exchange(&self, request: &Request) -> Result<Response, Error> {
+        let Some(agent) = self.agent.get() else { return Err(Error::ConnectionFailed) };
         let question = if request.query.is_empty() { "" } else { "?" };
         let mut builder =
             http::Request::builder().uri(format!("{}{}{question}{}", self.base, request.path, request.query));
@@ -89,8 +173,8 @@ impl HttpTransport {
             builder = builder.header(*name, value);
         }
         let mut answer = match request.method {
-            Method::Get => self.agent.run(builder.method("GET").body(())?)?,
-            Method::Post => self.agent.run(builder.method("POST").body(request.body.as_str())?)?,
+            Method::Get => agent.run(builder.method("GET").body(())?)?,
+            Method::Post => agent.run(builder.method("POST").body(request.body.as_str())?)?,
         };
         let headers = answer
             .headers()
@@ -105,18 +189,27 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     fn send(&mut self, request: &Request) -> Result<Response, TransportError> {
-        self.sent.store(false, Ordering::SeqCst);
-        self.exchange(request).map_err(|error| {
-            let reason = match error {
-                Error::Timeout(_) => "no answer in time".to_owned(),
-                other => other.to_string(),
-            };
-            if self.sent.load(Ordering::SeqCst) {
-                TransportError::Unknown(reason)
-            } else {
-                TransportError::NotSent(reason)
-            }
-        })
+        self.0.carry(request)
+    }
+
+    fn send_all(&mut self, requests: &[Request]) -> Vec<Result<Response, TransportError>> {
+        {
+            let mut flight = locked(&self.0.flight);
+            flight.waiting = requests.iter().cloned().enumerate().collect();
+            flight.outcomes = requests.iter().map(|_| None).collect();
+        }
+        self.0.launch();
+        let outcomes = std::mem::take(&mut locked(&self.0.flight).outcomes);
+        let lost = || Err(TransportError::NotSent("it was never begun".to_owned()));
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+    }
+
+    fn ready(&mut self) -> usize {
+        let young = self.0.idle.saturating_sub(SOON);
+        let mut peers = locked(&self.0.peers);
+        peers.retain(|peer| peer.strong_count() > 0);
+        let open = |peer: &Arc<Peer>| locked(&peer.used).elapsed() < young && is_silent(&peer.tcp);
+        peers.iter().filter_map(Weak::upgrade).filter(open).count()
     }
 }
 
@@ -140,7 +233,7 @@ fn deadline(timeout: NextTimeout) -> Instant {
 struct Dialer {
     address: Address,
     tls: Tls,
-    sent: Arc<AtomicBool>,
+    shared: Weak<Shared>,
 }
 
 impl fmt::Debug for Dialer {
@@ -155,11 +248,16 @@ impl Connector for Dialer {
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Connection>, Error> {
         let socket = dial(&self.address, &self.tls, deadline(details.timeout))
             .map_err(|reason| Error::Io(io::Error::other(reason)))?;
+        let peer = Arc::new(Peer { tcp: socket.tcp().try_clone()?, used: Mutex::new(Instant::now()) });
+        if let Some(shared) = self.shared.upgrade() {
+            locked(&shared.peers).push(Arc::downgrade(&peer));
+        }
         Ok(Some(Connection {
             socket,
             buffers: LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size()),
             unsent: Vec::new(),
-            sent: Arc::clone(&self.sent),
+            peer,
+            shared: self.shared.clone(),
         }))
     }
 }
@@ -169,7 +267,8 @@ struct Connection {
     socket: Socket,
     buffers: LazyBuffers,
     unsent: Vec<u8>,
-    sent: Arc<AtomicBool>,
+    peer: Arc<Peer>,
+    shared: Weak<Shared>,
 }
 
 impl fmt::Debug for Connection {
@@ -180,13 +279,20 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// Sends what was collected, and begins what else is to be on its way before anybody waits.
     fn transmit(&mut self) -> io::Result<()> {
         if self.unsent.is_empty() {
             return Ok(());
         }
-        self.sent.store(true, Ordering::SeqCst);
+        let shared = self.shared.upgrade();
+        if let Some(shared) = &shared {
+            locked(&shared.flight).sent.store(true, Ordering::SeqCst);
+        }
         let result = self.socket.write_all(&self.unsent).and_then(|()| self.socket.flush());
         self.unsent.clear();
+        if let Some(shared) = shared {
+            shared.launch();
+        }
         result
     }
 }
@@ -212,6 +318,7 @@ impl ureq::unversioned::transport::Transport for Connection {
                 }
             })?;
         self.buffers.input_appended(amount);
+        *locked(&self.peer.used) = Instant::now();
         Ok(amount > 0)
     }
 

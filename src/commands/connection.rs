@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use super::sane_clock::{Awaited, Surroundings, await_time};
 use crate::bybit::{
     Client, Credentials, ExchangeClock, Hosts, HttpTimings, HttpTransport, KeyInfo, PrivateStream, StreamHandle,
-    StreamTimings, Tls,
+    StreamReader, StreamTimings, Tls,
 };
 use crate::config::credentials::Found;
 use crate::config::{Config, Variables, credentials};
@@ -55,11 +55,11 @@ impl Connection {
         Ok(Self { clock, tls, client, hosts, symbol, credentials })
     }
 
-    /// Starts the private stream's thread.
+    /// Starts the private stream's thread; what else the reader should hear comes through the same channel.
     ///
     /// # Errors
     /// [`Failure`] when there are no credentials or the system has no thread left.
-    pub fn stream(&self, listener: Sender<Signal>) -> Result<StreamHandle, Failure> {
+    pub fn stream(&self, channel: (Sender<Signal>, Receiver<Signal>)) -> Result<(StreamHandle, StreamReader), Failure> {
         let bug = |message: String| Failure::new(Exit::Bug, message);
         let credentials = self.credentials.clone().ok_or_else(|| bug("a stream without credentials".to_owned()))?;
         let stream = PrivateStream {
@@ -70,7 +70,7 @@ impl Connection {
             symbol: self.symbol.clone(),
             timings: StreamTimings::default(),
         };
-        stream.spawn(listener).map_err(|error| bug(format!("the stream's thread cannot be started: {error}")))
+        stream.spawn_reader(channel).map_err(|error| bug(format!("the stream's thread cannot be started: {error}")))
     }
 
     /// Waits until there is a time to work by; what is signed with a wrong one, here and on the stream, is refused.

@@ -1,9 +1,8 @@
-//! Where a bot that trades in real time waits: the channel of the stream's thread, with an eye on the `STOP` file.
+//! Where a bot that trades in real time waits: on the private stream, with an eye on the `STOP` file.
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
-
+use crate::bybit::StreamReader;
 use crate::core::Timestamp;
 use crate::engine::ports::{Clock, Feed, Signal};
 use crate::state_directory::StateDirectory;
@@ -12,9 +11,9 @@ use crate::state_directory::starts::HEALTHY;
 /// The `STOP` file is looked for this often while nothing else happens.
 const STOP_FILE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A [`Feed`] over a channel, and a state directory if there is one.
+/// A [`Feed`] over the stream, and a state directory if there is one.
 pub struct LiveFeed<'a> {
-    signals: Receiver<Signal>,
+    signals: StreamReader,
     clock: &'a dyn Clock,
     directory: Option<&'a StateDirectory>,
     look_due: Timestamp,
@@ -24,8 +23,8 @@ pub struct LiveFeed<'a> {
 }
 
 impl<'a> LiveFeed<'a> {
-    /// A feed of these signals. The channel's senders must live as long as the feed does.
-    pub fn new(signals: Receiver<Signal>, clock: &'a dyn Clock, directory: Option<&'a StateDirectory>) -> Self {
+    /// A feed of these signals.
+    pub fn new(signals: StreamReader, clock: &'a dyn Clock, directory: Option<&'a StateDirectory>) -> Self {
         let young_since = directory.map(|_| Instant::now());
         let (look_due, stop_seen) = (Timestamp::default(), directory.is_none());
         Self { signals, clock, directory, look_due, stop_seen, young_since }
@@ -56,11 +55,11 @@ impl<'a> LiveFeed<'a> {
 
 impl Feed for LiveFeed<'_> {
     fn wait(&mut self, until: Timestamp) -> Option<Signal> {
+        let mut patience = Duration::ZERO;
         loop {
             // What has already come goes before the disk.
-            match self.signals.try_recv() {
-                Ok(signal) => return Some(signal),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            if let Some(signal) = self.signals.next(patience) {
+                return Some(signal);
             }
             let now = self.clock.now();
             if let Some(signal) = self.look_for_stop(now) {
@@ -70,11 +69,7 @@ impl Feed for LiveFeed<'_> {
                 return None;
             }
             let next_look = if self.stop_seen { until } else { until.min(self.look_due) };
-            match self.signals.recv_timeout(next_look.since(now)) {
-                Ok(signal) => return Some(signal),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => self.clock.sleep(next_look.since(now)),
-            }
+            patience = next_look.since(now);
         }
     }
 }

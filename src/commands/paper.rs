@@ -104,7 +104,7 @@ fn live(config: &Config, options: &command_line::Paper) -> Result<(), Failure> {
     let clock = ExchangeClock::new(Arc::clone(&stop));
     let (signals, received): (Sender<Signal>, Receiver<Signal>) = unbounded();
     on_signals(signals.clone(), StopWish::Leave, stop)?;
-    let feed = LiveFeed::new(received, &clock, None);
+    let feed = LiveFeed::new(received.into(), &clock, None);
     let result = trade(config, options, &hub, &clock, feed, signals, RECONCILE_INTERVAL);
     driver.stop();
     market.stream.stop();
@@ -154,6 +154,7 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
         goal: Goal::Trade,
         reconcile_interval,
         clock_interval: CLOCK_INTERVAL,
+        readiness_interval: None,
     };
     let began = clock.now();
     let mut engine = Engine::new(world, assignment, Ledger::default());

@@ -17,7 +17,7 @@ use crate::config::{Config, Variables};
 use crate::core::ledger::Ledger;
 use crate::core::strategy::Goal;
 use crate::engine::ports::{Signal, StopWish};
-use crate::engine::{self, Assignment, CLOCK_INTERVAL, Engine, Outcome, RECONCILE_INTERVAL, World};
+use crate::engine::{self, Assignment, CLOCK_INTERVAL, Engine, Outcome, READINESS_INTERVAL, RECONCILE_INTERVAL, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::{self, FileStorage, JournalFile, Keeper, Recovery};
 use crate::narrator::{Form, Narrator};
@@ -157,10 +157,11 @@ fn trade(
     if !connection.await_time(&stop)? {
         return Ok(recovery.ledger);
     }
+    // It connects while the key is looked at.
+    let (stream, reader) = connection.stream((signals, received))?;
     connection.check_key()?;
-    let stream = connection.stream(signals)?;
     let clock = connection.clock.clone();
-    let mut feed = LiveFeed::new(received, &clock, Some(directory));
+    let mut feed = LiveFeed::new(reader, &clock, Some(directory));
     let mut narrator = Narrator::new(std::io::stdout(), form);
     let world = World {
         exchange: &mut connection.client,
@@ -176,6 +177,7 @@ fn trade(
         goal,
         reconcile_interval: RECONCILE_INTERVAL,
         clock_interval: CLOCK_INTERVAL,
+        readiness_interval: Some(READINESS_INTERVAL),
     };
     let mut engine = Engine::new(world, assignment, recovery.ledger);
     let outcome = engine.run();

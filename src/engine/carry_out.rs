@@ -1,36 +1,75 @@
 //! Carrying out what was decided: the journal first, then the exchange.
+//!
+//! Steps of one decision do not depend on each other's outcome: cancels go out at once, and with them an order. A second
+//! order waits for the first one's answer, because no order is placed while another's fate is unknown.
 
 use log::{info, warn};
 
-use super::ports::{Fault, FaultKind};
+use super::ports::{Act, Fault, FaultKind};
 use super::{Engine, Failure};
 use crate::core::ladder;
 use crate::core::money;
-use crate::core::order::{OrderKey, OrderSpec, Side};
+use crate::core::order::{OrderKey, Side};
 use crate::core::record::{Record, Refusal};
 use crate::core::strategy::{FUNDS_PATIENCE, Goal, Step};
 
+/// So many requests go out at once; Bybit takes twenty a second of each kind.
+const MOST_AT_ONCE: usize = 8;
+
 impl Engine<'_> {
-    /// Carries out one step. What did not go through is decided again from what is known then.
-    pub(super) fn carry_out(&mut self, step: Step) -> Result<(), Failure> {
-        match step {
-            Step::OpenCycle { cycle } => self.open_cycle(cycle),
-            Step::Place { key, spec, offer, reason } => {
-                self.record(vec![Record::OrderPlanned { key, spec: spec.clone(), offer, reason }])?;
-                self.place(key, &spec)
+    /// Of the steps of a decision those that are carried out now, at once.
+    pub(super) fn together(&self, steps: Vec<Step>) -> Vec<Step> {
+        let mut together: Vec<Step> = Vec::new();
+        for step in steps.into_iter().filter(|step| !self.awaits_stray(step)) {
+            let fits = match step {
+                Step::Cancel { .. } => together.len() < MOST_AT_ONCE,
+                Step::Place { .. } => together.iter().all(|other| matches!(other, Step::Cancel { .. })),
+                Step::OpenCycle { .. } | Step::DecideExit { .. } | Step::CloseCycle { .. } => together.is_empty(),
+            };
+            if fits {
+                together.push(step);
             }
-            Step::Cancel { key } => {
-                self.record(vec![Record::CancelAsked { key }])?;
-                self.cancel(key)
-            }
-            Step::DecideExit { cause } => self.record(vec![Record::ExitDecided { cause }]),
-            Step::CloseCycle { cycle, profit } => self.record(vec![Record::CycleClosed { cycle, profit }]),
         }
+        together
+    }
+
+    /// Carries out steps. What did not go through is decided again from what is known then.
+    pub(super) fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), Failure> {
+        let (mut records, mut keys, mut acts) = (Vec::new(), Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::OpenCycle { cycle } => return self.open_cycle(cycle),
+                Step::DecideExit { cause } => records.push(Record::ExitDecided { cause }),
+                Step::CloseCycle { cycle, profit } => records.push(Record::CycleClosed { cycle, profit }),
+                Step::Place { key, spec, offer, reason } => {
+                    acts.push(Act::Place { link_id: key.link_id(&self.assignment.bot), spec: spec.clone() });
+                    keys.push(key);
+                    records.push(Record::OrderPlanned { key, spec, offer, reason });
+                }
+                Step::Cancel { key } => {
+                    acts.push(Act::Cancel { link_id: key.link_id(&self.assignment.bot) });
+                    keys.push(key);
+                    records.push(Record::CancelAsked { key });
+                }
+            }
+        }
+        self.record(records)?;
+        if acts.is_empty() {
+            return Ok(());
+        }
+        let outcomes = self.world.exchange.act(&acts);
+        for ((key, act), outcome) in keys.into_iter().zip(&acts).zip(outcomes) {
+            match act {
+                Act::Place { .. } => self.placed(key, outcome)?,
+                Act::Cancel { .. } => self.cancelled(key, outcome.map(drop))?,
+            }
+        }
+        Ok(())
     }
 
     /// Opens a cycle if the free balance is enough for the whole ladder.
     fn open_cycle(&mut self, cycle: u64) -> Result<(), Failure> {
-        if self.assignment.goal == Goal::Trade {
+        if self.assignment.goal == Goal::Trade && !self.is_funded() {
             let cost = ladder::cost(&self.assignment.parameters).map_err(Failure::Ladder)?;
             let Some(coin) = self.ledger.instrument.as_ref().map(|instrument| instrument.quote_coin.clone()) else {
                 return Ok(());
@@ -40,6 +79,7 @@ impl Engine<'_> {
                 Err(fault) => return self.weigh(&fault),
             };
             self.answered();
+            self.learn_funds(free);
             if free < cost {
                 warn!(
                     "cycle {cycle} waits: the ladder costs up to {} {coin}, {} are free; asking again in {} s",
@@ -61,9 +101,9 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Sends a planned order. Whatever the answer, the ledger knows afterwards what is known.
-    fn place(&mut self, key: OrderKey, spec: &OrderSpec) -> Result<(), Failure> {
-        let fault = match self.world.exchange.place(&key.link_id(&self.assignment.bot), spec) {
+    /// A planned order was sent. Whatever the answer, the ledger knows afterwards what is known.
+    fn placed(&mut self, key: OrderKey, outcome: Result<String, Fault>) -> Result<(), Failure> {
+        let fault = match outcome {
             Ok(order_id) => {
                 self.answered();
                 return self.record(vec![Record::OrderAccepted { key, order_id }]);
@@ -95,6 +135,9 @@ impl Engine<'_> {
         };
         self.record(fact.into_iter().collect())?;
         self.weigh(&fault)?;
+        if fault.kind == FaultKind::InsufficientFunds {
+            self.funds = None;
+        }
         if fault.kind == FaultKind::InsufficientFunds && key.slot.side() == Side::Sell {
             self.suspect_coins();
         }
@@ -105,9 +148,9 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Asks for a cancel. What became of it is told by the stream, or asked for.
-    fn cancel(&mut self, key: OrderKey) -> Result<(), Failure> {
-        match self.world.exchange.cancel(&key.link_id(&self.assignment.bot)) {
+    /// A cancel was asked for. What became of it is told by the stream, or asked for.
+    fn cancelled(&mut self, key: OrderKey, outcome: Result<(), Fault>) -> Result<(), Failure> {
+        match outcome {
             Ok(()) => {
                 self.answered();
                 self.expect_cancel(key);

@@ -44,6 +44,9 @@ impl Engine<'_> {
                 // The record was made from this very ledger: going on would be guessing with money.
                 panic!("the engine made a record that contradicts its ledger: {contradiction} ({record:?})");
             }
+            if let Record::Executed { key, execution } = record {
+                self.count_funds(*key, execution);
+            }
             self.room_for_strays |= makes_room(record);
             self.world.observer.recorded(now, record, &self.ledger);
         }
@@ -63,7 +66,7 @@ impl Engine<'_> {
         self.journal_failures = self.journal_failures.saturating_add(1);
         let until = self.now().after(pause);
         while self.now() < until {
-            match self.world.feed.wait(until) {
+            match self.wait(until) {
                 Some(Signal::Stop(StopWish::Leave)) => return Err(Failure::Journal(error)),
                 // What it says is asked for when it can be written down.
                 None | Some(Signal::Frame(_)) => {}

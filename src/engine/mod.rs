@@ -8,7 +8,7 @@
 //!   signals there? ──▶ book them                                     ┐
 //!   reconciliation due? ──▶ open orders and executions over REST     │ one turn, in this order;
 //!   an order in doubt? ──▶ ask for it under its own name             │ whatever was done, the next
-//!   steps decided? ──▶ journal, then exchange                        │ turn begins at the top
+//!   steps decided? ──▶ journal, then exchange (at once what can be)  │ turn begins at the top
 //!   nothing ──▶ wait for a signal or the next deadline               ┘
 //! ```
 //!
@@ -19,6 +19,7 @@
 
 mod carry_out;
 mod coins;
+mod funds;
 mod journaling;
 pub mod ports;
 mod rebuilding;
@@ -36,7 +37,7 @@ use crate::core::ledger::Ledger;
 use crate::core::order::{BotName, OrderKey};
 use crate::core::parameters::Parameters;
 use crate::core::record::{AlarmCause, MissingCause, Record};
-use crate::core::strategy::{self, Decision, Goal, Quote, Situation};
+use crate::core::strategy::{self, Decision, Goal, Quote, Situation, Step};
 use crate::core::{Decimal, Timestamp, money};
 use ports::{
     Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent, Ticker,
@@ -51,6 +52,10 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The clock is compared this often.
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
+/// While nothing else is to be done, it is seen to this often that the next order finds an open connection.
+pub const READINESS_INTERVAL: Duration = Duration::from_secs(1);
+/// More connections than this are not kept open.
+const READY_REQUESTS: usize = 4;
 /// A quote older than this is fetched again when the strategy wants one.
 const QUOTE_AGE: Duration = Duration::from_secs(5);
 /// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].
@@ -131,6 +136,8 @@ pub struct Assignment {
     pub reconcile_interval: Duration,
     /// The clock is compared this often.
     pub clock_interval: Duration,
+    /// It is seen to this often that orders find open connections; `None` where there are no connections.
+    pub readiness_interval: Option<Duration>,
 }
 
 /// The engine: see the module's documentation.
@@ -172,6 +179,12 @@ pub struct Engine<'a> {
     journal_failures: u32,
     /// A sell was refused because coins are missing: the wallet is to be asked.
     coins_due: bool,
+    /// What could be spent on the next cycle, if it was asked for.
+    funds: Option<funds::Funds>,
+    /// When it was last asked for.
+    funds_asked: Timestamp,
+    /// When the connections are looked at.
+    readiness_due: Timestamp,
     shortage: Option<coins::Shortage>,
     looks: Option<rebuilding::Looks>,
     told_ladder_error: Option<LadderError>,
@@ -206,6 +219,9 @@ impl<'a> Engine<'a> {
             sync_due: None,
             journal_failures: 0,
             coins_due: false,
+            funds: None,
+            funds_asked: Timestamp::default(),
+            readiness_due: now,
             shortage: None,
             looks: None,
             told_ladder_error: None,
@@ -229,6 +245,12 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// [`Failure`]. Resting orders stay in every case.
     pub fn run(&mut self) -> Result<Outcome, Failure> {
+        let result = self.work();
+        self.world.observer.rest();
+        result
+    }
+
+    fn work(&mut self) -> Result<Outcome, Failure> {
         while let Err(failure) = self.start() {
             match failure {
                 Failure::Journal(error) => self.await_journal(error)?,
@@ -377,7 +399,7 @@ impl<'a> Engine<'a> {
             warn!("{fault}; trying again");
             attempt += 1;
             while self.now() < pause {
-                if let Some(signal) = self.world.feed.wait(pause) {
+                if let Some(signal) = self.wait(pause) {
                     self.take(signal)?;
                 }
                 if self.stop == Some(StopWish::Leave) {
@@ -417,15 +439,16 @@ impl<'a> Engine<'a> {
             self.watching = true;
             return Ok(None);
         } else if self.reconciled {
-            let decision = self.decide();
+            let decision = self.decide_and_note()?;
             if decision.wants_quote && self.quote_is_stale(now) {
                 self.fetch_quote()?;
                 return Ok(None);
             }
             self.tell_ladder_error(&decision);
-            // One step a turn: what comes meanwhile, a stop above all, is seen before the next is taken.
-            if let Some(step) = decision.steps.into_iter().find(|step| !self.awaits_stray(step)) {
-                self.carry_out(step)?;
+            // A few at a time: what comes meanwhile, a stop above all, is seen before the next are taken.
+            let steps = self.together(decision.steps);
+            if !steps.is_empty() {
+                self.carry_out(steps)?;
                 return Ok(None);
             }
             if decision.finished && self.doubts.is_empty() {
@@ -435,10 +458,21 @@ impl<'a> Engine<'a> {
                 self.renew_clock()?;
                 return Ok(None);
             }
+            if self.funds_due().is_some_and(|due| now >= due) {
+                self.look_at_funds()?;
+                return Ok(None);
+            }
+            if let Some(interval) = self.assignment.readiness_interval
+                && now >= self.readiness_due
+            {
+                self.readiness_due = now.after(interval);
+                return self.stay_ready().map(|()| None);
+            }
+            let readiness_due = self.assignment.readiness_interval.map(|_| self.readiness_due);
             let quote_due = decision.wants_quote.then(|| self.quote_due());
             watch = quote_due.zip(decision.trigger).map(|(due, trigger)| Watch { trigger, due, every: QUOTE_AGE });
             let quote_due = quote_due.filter(|_| watch.is_none());
-            wake = [decision.wake, self.next_doubt(), quote_due, Some(self.clock_due)]
+            wake = [decision.wake, self.next_doubt(), quote_due, Some(self.clock_due), self.funds_due(), readiness_due]
                 .into_iter()
                 .flatten()
                 .fold(wake, Timestamp::min);
@@ -449,6 +483,7 @@ impl<'a> Engine<'a> {
 
     /// Waits for a signal until `wake`, or until the price that is watched matters, syncing the journal on the way.
     fn idle(&mut self, wake: Timestamp, watch: Option<&Watch>) -> Result<(), Failure> {
+        self.world.observer.rest();
         let until = self.sync_due.map_or(wake, |due| due.min(wake));
         let signal = match watch {
             Some(watch) => {
@@ -474,6 +509,30 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Waits for a signal until then.
+    fn wait(&mut self, until: Timestamp) -> Option<Signal> {
+        self.world.observer.rest();
+        self.world.feed.wait(until)
+    }
+
+    /// Decides, and writes down at once what is only to be written down, until there is something else to do: no time
+    /// passes meanwhile.
+    fn decide_and_note(&mut self) -> Result<Decision, Failure> {
+        loop {
+            let decision = self.decide();
+            let at_once = match decision.steps.first() {
+                Some(step) if self.awaits_stray(step) => false,
+                Some(Step::DecideExit { .. } | Step::CloseCycle { .. }) => true,
+                Some(Step::OpenCycle { .. }) => self.is_funded() && !self.ledger.is_blank(),
+                Some(Step::Place { .. } | Step::Cancel { .. }) | None => false,
+            };
+            if !at_once {
+                return Ok(decision);
+            }
+            self.carry_out(decision.steps)?;
+        }
     }
 
     fn decide(&mut self) -> Decision {
@@ -583,6 +642,26 @@ impl<'a> Engine<'a> {
             Ok(()) => {
                 self.answered();
                 self.clock_due = self.now().after(self.assignment.clock_interval);
+                Ok(())
+            }
+            Err(fault) => self.weigh(&fault),
+        }
+    }
+
+    /// Sees to it that an order, or what is to be cancelled together, does not have to wait for a connection.
+    fn stay_ready(&mut self) -> Result<(), Failure> {
+        let live = self.ledger.cycle.iter().flat_map(|cycle| cycle.live_orders()).count();
+        let requests = live.clamp(1, READY_REQUESTS);
+        if self.world.exchange.is_ready(requests) {
+            return Ok(());
+        }
+        match self.world.exchange.make_ready(requests) {
+            Ok(()) => {
+                self.answered();
+                if !self.world.exchange.is_ready(requests) {
+                    // This exchange keeps no connection open: asking every second would not help.
+                    self.readiness_due = self.now().after(self.assignment.clock_interval);
+                }
                 Ok(())
             }
             Err(fault) => self.weigh(&fault),

@@ -109,6 +109,23 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// Something to be done under an order's own name (`orderLinkId`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// As [`Exchange::place`].
+    Place {
+        /// The name.
+        link_id: String,
+        /// What is asked for.
+        spec: OrderSpec,
+    },
+    /// As [`Exchange::cancel`].
+    Cancel {
+        /// The name.
+        link_id: String,
+    },
+}
+
 /// The exchange, as the engine uses it: one symbol, one account. Every call blocks, with a time-out.
 ///
 /// `link_id` is the order's own name (`orderLinkId`). Calls never repeat themselves: whether something is sent
@@ -151,6 +168,29 @@ pub trait Exchange {
     /// # Errors
     /// [`Fault`]; [`FaultKind::NotOpen`] when there is nothing to cancel (any more).
     fn cancel(&mut self, link_id: &str) -> Result<(), Fault>;
+
+    /// Does things that do not depend on each other: at once, where it can. Brings one outcome for each, in their order;
+    /// for a [`Act::Place`] the exchange's own name of the order.
+    fn act(&mut self, acts: &[Act]) -> Vec<Result<String, Fault>> {
+        let one = |act: &Act| match act {
+            Act::Place { link_id, spec } => self.place(link_id, spec),
+            Act::Cancel { link_id } => self.cancel(link_id).map(|()| String::new()),
+        };
+        acts.iter().map(one).collect()
+    }
+
+    /// Whether so many requests could leave at once without opening a connection first.
+    fn is_ready(&mut self, _requests: usize) -> bool {
+        true
+    }
+
+    /// Opens the connections that [`Exchange::is_ready`] found missing.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn make_ready(&mut self, _requests: usize) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// What the exchange knows of one order, open or closed; `None` when it knows none of this name.
     ///
@@ -271,4 +311,7 @@ pub trait Journal {
 pub trait Observer {
     /// A record has been written and applied; the ledger is as it is after it.
     fn recorded(&mut self, time: Timestamp, record: &Record, ledger: &Ledger);
+
+    /// Nothing is urgent now: what takes time can be done.
+    fn rest(&mut self) {}
 }

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "no test uses all of it, and each has its own copy")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -66,11 +67,21 @@ impl Venue {
         Self { hub, folder, server }
     }
 
+    /// Where the exchange listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
     /// A configuration for this exchange.
     pub fn configure(&self, bot: &str, strategy: &str) -> String {
-        let address = self.server.address();
+        self.configure_behind(self.address(), bot, strategy)
+    }
+
+    /// The same, with something in front of its REST.
+    pub fn configure_behind(&self, rest: SocketAddr, bot: &str, strategy: &str) -> String {
+        let address = self.address();
         let text = format!(
-            "bot = \"{bot}\"\nenvironment = \"demo\"\nrest_url = \"http://{address}\"\n\
+            "bot = \"{bot}\"\nenvironment = \"demo\"\nrest_url = \"http://{rest}\"\n\
              stream_url = \"ws://{address}/v5/private\"\nstate_dir = \"state\"\n[strategy]\n{strategy}"
         );
         self.write(&format!("{bot}.toml"), &text)

@@ -63,16 +63,7 @@ stream_url = "wss://localhost:$PORT/v5/private"
 ca_file = "/etc/recompra/ca.pem"
 api_key_file = "/etc/recompra/api_key"
 api_secret_file = "/etc/recompra/api_secret"
-[strategy]
-symbol = "BTCUSDT"
-base_order_amount = "50"
-take_profit_percent = "0.2"
-max_rebuys = 2
-rebuy_step_percent = "0.3"
-max_capital = "200"
-sell_delay = "0s"
-rebuy_delay = "0s"
-cycle_delay = "0s"
+$(cat "$ROOT/tests/machine/quick.toml")
 max_cycles = 1
 TOML
 }

@@ -22,11 +22,12 @@ skip() {
 
 [ -x "$RECOMPRA" ] || fail "$RECOMPRA is not there: make build, or name another by RECOMPRA"
 
-# in_namespaces "$@": runs this script again, alone with its mounts and processes; the last of them die with it.
+# in_namespaces "$@": runs this script again, alone with its mounts and processes, and if NETWORK is set with its network;
+# the last of them die with it.
 in_namespaces() {
   [ -z "${IN_NAMESPACES:-}" ] || return 0
   [ "$(id -u)" = 0 ] || skip "it mounts file systems: run it as root"
-  local alone=(unshare --mount --pid --fork --mount-proc --kill-child)
+  local alone=(unshare --mount --pid --fork --mount-proc --kill-child ${NETWORK:+--net})
   "${alone[@]}" true 2>/dev/null || skip "this machine allows no namespaces"
   IN_NAMESPACES=yes exec "${alone[@]}" "$0" "$@"
 }
@@ -45,9 +46,9 @@ clean_up() {
   rm -rf "$FOLDER"
 }
 
-# serve OPTION…: an exchange on loopback, at ADDRESS.
+# serve OPTION…: an exchange on loopback, or at LISTEN, at ADDRESS.
 serve() {
-  "$RECOMPRA" exchange --listen 127.0.0.1:0 "$@" >"$FOLDER/exchange" 2>&1 &
+  "$RECOMPRA" exchange --listen "${LISTEN:-127.0.0.1}:0" "$@" >"$FOLDER/exchange" 2>&1 &
   PIDS+=($!)
   until_true 20 "the exchange answers" grep -q '^REST' "$FOLDER/exchange"
   ADDRESS=$(sed -nE 's#^REST *https?://##p' "$FOLDER/exchange")
@@ -77,16 +78,7 @@ rest_url = "http://$ADDRESS"
 stream_url = "ws://$ADDRESS/v5/private"
 api_key_file = "$FOLDER/key"
 api_secret_file = "$FOLDER/key"
-[strategy]
-symbol = "BTCUSDT"
-base_order_amount = "50"
-take_profit_percent = "0.2"
-max_rebuys = 2
-rebuy_step_percent = "0.3"
-max_capital = "200"
-sell_delay = "0s"
-rebuy_delay = "0s"
-cycle_delay = "0s"
+$(cat "$ROOT/tests/machine/quick.toml")
 TOML
   printf '%s\n' "$@" >>"$CONFIG"
 }

@@ -117,6 +117,7 @@ fn life(world: &Rc<RefCell<World>>) {
             goal: world.goal,
             reconcile_interval: RECONCILE_INTERVAL,
             clock_interval: recompra::engine::CLOCK_INTERVAL,
+            readiness_interval: Some(recompra::engine::RECONCILE_INTERVAL),
         };
         (assignment, world.options.sabotage)
     };

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::pages::{page, windows};
-use super::{Client, Endpoint, parse};
+use super::{Client, Endpoint, TIME, parse};
 use crate::bybit::query::Query;
 use crate::bybit::wire::{self, CancelRequest, CreateRequest, Created, ExecutionRow, OrderRow};
 use crate::core::Timestamp;
 use crate::core::instrument::Instrument;
 use crate::core::order::{Execution, OrderReport, OrderSpec};
-use crate::engine::ports::{AdjustableClock, Balance, Exchange, Fault, FaultKind, Ticker};
+use crate::engine::ports::{Act, AdjustableClock, Balance, Exchange, Fault, FaultKind, Ticker};
 use crate::http::{Method, Transport};
 
 endpoint!(INSTRUMENTS, GET "/v5/market/instruments-info", false);
@@ -52,14 +52,45 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     }
 
     fn place(&mut self, link_id: &str, spec: &OrderSpec) -> Result<String, Fault> {
-        let symbol = self.symbol.clone();
-        let body = self.act(&CREATE, &CreateRequest::new(&symbol, link_id, spec))?;
-        parse::<Created<'_>>(&CREATE, &body)?.order_id().map_err(|error| CREATE.unreadable(error))
+        let body = self.call(&CREATE, CREATE.body(&CreateRequest::new(&self.symbol, link_id, spec))?)?;
+        order_id(&body)
     }
 
     fn cancel(&mut self, link_id: &str) -> Result<(), Fault> {
-        let symbol = self.symbol.clone();
-        self.act(&CANCEL, &CancelRequest::new(&symbol, link_id)).map(drop)
+        self.call(&CANCEL, CANCEL.body(&CancelRequest::new(&self.symbol, link_id))?).map(drop)
+    }
+
+    fn act(&mut self, acts: &[Act]) -> Vec<Result<String, Fault>> {
+        let call = |act: &Act| match act {
+            Act::Place { link_id, spec } => {
+                CREATE.body(&CreateRequest::new(&self.symbol, link_id, spec)).map(|body| (&CREATE, body))
+            }
+            Act::Cancel { link_id } => {
+                CANCEL.body(&CancelRequest::new(&self.symbol, link_id)).map(|body| (&CANCEL, body))
+            }
+        };
+        let outcomes = match acts.iter().map(call).collect::<Result<Vec<_>, Fault>>() {
+            Ok(calls) => self.call_all(&calls),
+            // None was sent.
+            Err(fault) => return acts.iter().map(|_| Err(fault.clone())).collect(),
+        };
+        acts.iter()
+            .zip(outcomes)
+            .map(|(act, outcome)| match act {
+                Act::Place { .. } => outcome.and_then(|body| order_id(&body)),
+                Act::Cancel { .. } => outcome.map(|_| String::new()),
+            })
+            .collect()
+    }
+
+    fn is_ready(&mut self, requests: usize) -> bool {
+        self.transport.ready() >= requests
+    }
+
+    /// By asking for the time as often as that, all at once.
+    fn make_ready(&mut self, requests: usize) -> Result<(), Fault> {
+        let calls = vec![(&TIME, String::new()); requests];
+        self.call_all(&calls).into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 
     /// Asks what is open or recently closed, then the history of the last seven days. Older orders are found by
@@ -131,6 +162,11 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         executions.sort_by_key(|execution| execution.time);
         Ok(executions)
     }
+}
+
+/// The exchange's own name of an order, in the answer to its creation.
+fn order_id(body: &[u8]) -> Result<String, Fault> {
+    parse::<Created<'_>>(&CREATE, body)?.order_id().map_err(|error| CREATE.unreadable(error))
 }
 
 impl<T: Transport, C: AdjustableClock> Client<T, C> {

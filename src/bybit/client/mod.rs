@@ -79,6 +79,11 @@ impl Endpoint {
         Fault { kind, endpoint: self.name, code: None, message: message.into() }
     }
 
+    fn body(&self, request: &impl serde::Serialize) -> Result<String, Fault> {
+        serde_json::to_string(request)
+            .map_err(|error| self.fault(FaultKind::Refused, format!("cannot be written as JSON: {error}")))
+    }
+
     /// An answer that says "done" and nothing else that can be read: a question is asked again, an act may have
     /// been done.
     fn unreadable(&self, why: impl std::fmt::Display) -> Fault {
@@ -193,14 +198,44 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
 
     /// An act: the body of an answer whose code is 0.
     fn act(&mut self, endpoint: &Endpoint, request: &impl serde::Serialize) -> Result<Vec<u8>, Fault> {
-        let body = serde_json::to_string(request)
-            .map_err(|error| endpoint.fault(FaultKind::Refused, format!("cannot be written as JSON: {error}")))?;
+        let body = endpoint.body(request)?;
         self.call(endpoint, body)
     }
 
     fn call(&mut self, endpoint: &Endpoint, payload: String) -> Result<Vec<u8>, Fault> {
         self.keep_limit(endpoint);
-        let refused = match self.attempt(endpoint, &payload) {
+        let outcome = self.attempt(endpoint, &payload);
+        self.once_more_if_clock_was_off(endpoint, &payload, outcome)
+    }
+
+    /// Several calls at once, an outcome for each.
+    fn call_all(&mut self, calls: &[(&Endpoint, String)]) -> Vec<Result<Vec<u8>, Fault>> {
+        for (endpoint, _) in calls {
+            self.keep_limit(endpoint);
+        }
+        let requests: Result<Vec<Request>, Fault> =
+            calls.iter().map(|(endpoint, payload)| self.request(endpoint, payload)).collect();
+        let answers = match requests {
+            Ok(requests) => self.transport.send_all(&requests),
+            // None was sent.
+            Err(fault) => return calls.iter().map(|_| Err(fault.clone())).collect(),
+        };
+        let outcomes: Vec<_> =
+            calls.iter().zip(answers).map(|((endpoint, _), answer)| self.understand(endpoint, answer)).collect();
+        calls
+            .iter()
+            .zip(outcomes)
+            .map(|((endpoint, payload), outcome)| self.once_more_if_clock_was_off(endpoint, payload, outcome))
+            .collect()
+    }
+
+    fn once_more_if_clock_was_off(
+        &mut self,
+        endpoint: &Endpoint,
+        payload: &str,
+        outcome: Result<Vec<u8>, Fault>,
+    ) -> Result<Vec<u8>, Fault> {
+        let refused = match outcome {
             Err(fault) if fault.kind == FaultKind::ClockOff && endpoint.signed => fault,
             other => return other,
         };
@@ -208,7 +243,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
             log::warn!("the clock could not be synchronised: {fault}");
             return Err(refused);
         }
-        self.attempt(endpoint, &payload)
+        self.attempt(endpoint, payload)
     }
 
     /// Waits a little if the last answer of this class said that nothing is left until then.
@@ -224,7 +259,12 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
 
     fn attempt(&mut self, endpoint: &Endpoint, payload: &str) -> Result<Vec<u8>, Fault> {
         let request = self.request(endpoint, payload)?;
-        let response = self.transport.send(&request).map_err(|error| match error {
+        let answer = self.transport.send(&request);
+        self.understand(endpoint, answer)
+    }
+
+    fn understand(&mut self, endpoint: &Endpoint, answer: Result<Response, TransportError>) -> Result<Vec<u8>, Fault> {
+        let response = answer.map_err(|error| match error {
             TransportError::NotSent(_) => endpoint.fault(FaultKind::Unreachable, error.to_string()),
             TransportError::Unknown(_) => endpoint.fault(FaultKind::Unknown, error.to_string()),
         })?;
@@ -277,8 +317,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
     fn judge(&self, endpoint: &Endpoint, response: &Response) -> Result<(), Fault> {
         let now = self.clock.exchange_time();
         let until = self.reset_time(response).unwrap_or(now.after(RETRY));
-        let head = serde_json::from_slice::<wire::Head<'_>>(&response.body);
-        if let Ok(head) = &head {
+        if let Ok(head) = read::<wire::Head<'_>>(&response.body) {
             if head.code == 0 && response.status == 200 {
                 return Ok(());
             }
@@ -304,9 +343,14 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
 
 /// The result in the body of an answer whose code is 0.
 fn parse<'a, R: Deserialize<'a>>(endpoint: &Endpoint, body: &'a [u8]) -> Result<R, Fault> {
-    serde_json::from_slice::<wire::Answer<R>>(body)
-        .map(|answer| answer.result)
-        .map_err(|error| endpoint.unreadable(error))
+    read::<wire::Answer<R>>(body).map(|answer| answer.result).map_err(|error| endpoint.unreadable(error))
+}
+
+/// What a body says, read as text, as the stream's frames are: reading the same types from bytes as well would put each
+/// of their readers into the program twice.
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# delay.sh: how long a fill takes to become the next cycle's buy when the exchange is 250 ms away and back: at most
+# `cycle_delay` and three round trips, whether one rebuy is to be cancelled or three. Both moments are the exchange's own.
+# And how long a start takes until the bot knows what the exchange knows: one thing is asked after the other, so that it is a
+# dozen round trips where four would do if all were asked at once.
+#
+# Bot and exchange live in network namespaces of their own, joined by a link that holds each packet for half a round trip
+# (link.py), and speak TLS. The market rises all the time, so that each take profit is filled a few seconds after its buy,
+# when the rebuys below it rest.
+source "$(dirname "$0")/kit.sh"
+command -v ip >/dev/null || skip "there is no ip: apt-get install iproute2"
+command -v python3 >/dev/null || skip "there is no python3: apt-get install python3"
+[ -c /dev/net/tun ] || skip "this machine makes no network devices: there is no /dev/net/tun"
+NETWORK=own in_namespaces
+
+ROUND_TRIP=250
+CYCLES=6
+# So many round trips a start may take.
+START=13
+# What bot and exchange may need to compute, on a busy machine with a debug build, besides all that is waited for.
+ALLOWANCE=50
+HERE=10.77.0.1 THERE=10.77.0.2
+
+is_linked() { grep -q ready "$FOLDER/link"; }
+on_bots_side() { ip netns exec bot "$@"; }
+
+# How long the bot's side waits for the refusal of a port on which nobody listens, in milliseconds; the best of five.
+round_trip() {
+  on_bots_side python3 -c "if True:
+    import socket, time
+    def knock():
+        began = time.monotonic()
+        socket.socket().connect_ex(('$THERE', 9))
+        return time.monotonic() - began
+    print(round(1000 * min(knock() for _ in range(5))))"
+}
+
+# The link, with the exchange's end in this namespace and the bot's in another one.
+lay() {
+  mount -t tmpfs none /run
+  ip link set lo up
+  ip netns add bot
+  nice -n -10 python3 "$ROOT/tests/machine/link.py" $((ROUND_TRIP / 2)) there here >"$FOLDER/link" &
+  PIDS+=($!)
+  until_true 10 "the link is there" is_linked
+  ip link set here netns bot
+  ip address add $THERE peer $HERE dev there
+  ip link set there up
+  on_bots_side ip link set lo up
+  on_bots_side ip address add $HERE peer $THERE dev here
+  on_bots_side ip link set here up
+  # The certificate is for `localhost`.
+  echo "$THERE localhost" >"$FOLDER/hosts"
+  mount --bind "$FOLDER/hosts" /etc/hosts
+}
+
+# A candle a minute that rises by 0.12 %, evenly.
+rising() {
+  awk 'BEGIN {
+    print "timestamp,open,high,low,close,volume"
+    for (price = 60000; minute < 300; minute++) {
+      open = price; price *= 1.0012
+      printf "%d,%.2f,%.2f,%.2f,%.2f,1\n", 1735689600 + minute * 60, open, price, open, price
+    }
+  }'
+}
+
+# with_exchange NAME LINE…: a folder, an exchange and a bot's configuration of this name.
+with_exchange() {
+  FOLDER=$FOLDER/$1
+  mkdir "$FOLDER"
+  LISTEN=$THERE serve --speed 60 --market "$MARKET" "${KEYS[@]}" \
+    --tls-cert "$ROOT/tests/tls/server.pem" --tls-key "$ROOT/tests/tls/server.key"
+  configure
+  sed -i "s#http://$THERE#https://localhost#; s#ws://$THERE#wss://localhost#; 4i ca_file = \"$ROOT/tests/tls/ca.pem\"
+    s#^max_rebuys = .*#max_rebuys = 3#; s#^max_capital = .*#max_capital = \"400\"#; /^cycle_delay/d" "$CONFIG"
+  printf '%s\n' "${@:2}" >>"$CONFIG"
+}
+
+# trade REBUYS DELAY: so many cycles, and what the exchange's books say about them.
+trade() {
+  with_exchange "$1-$2" "max_cycles = $CYCLES" "active_rebuys = $1" "cycle_delay = \"$2\""
+  on_bots_side "$RECOMPRA" run --config "$CONFIG" >"$FOLDER/run" 2>&1 ||
+    fail "$1 rebuys, $2: it ended with $?: $(tail -n 5 "$FOLDER/run")"
+  python3 "$ROOT/tests/machine/books.py" "https://$ADDRESS" "$1" "${2%s}" $CYCLES $ROUND_TRIP $ALLOWANCE
+}
+
+# start WHICH: how long a start takes until the bot has compared its journal with the exchange, in milliseconds, in TOOK.
+start() {
+  local began line log=$FOLDER/$1
+  began=$(date +%s%3N)
+  on_bots_side "$RECOMPRA" run --config "$CONFIG" >"$log" 2>&1 &
+  until_true 30 "$1 start: it reconciles" grep -q 'reconciled with the exchange' "$log"
+  line=$(grep -m 1 'reconciled with the exchange' "$log")
+  TOOK=$(($(date -d "${line%% *}" +%s%3N) - began))
+  until_true 30 "$1 start: it trades" trades
+  kill -TERM "$(cat "$STATE/lock")"
+  wait $! || fail "$1 start: it ended with $?: $(tail -n 5 "$log")"
+}
+trades() { [ "$(records order_accepted)" -gt 0 ]; }
+
+# The very first start has no limit: it asks week by week what an earlier bot of this name may have left. The exchange's
+# TLS is 1.2, whose handshake is a round trip longer than that of Bybit's 1.3.
+starts() {
+  with_exchange starts 'cycle_delay = "0s"'
+  start first
+  printf '  the first: %5d ms\n' "$TOOK"
+  start second
+  TOOK=$((TOOK - ROUND_TRIP))
+  local verdict=ok
+  [ "$TOOK" -le $((START * ROUND_TRIP + ALLOWANCE)) ] || verdict=LATE
+  printf '  another:   %5d ms (%s round trips)  %s\n' "$TOOK" "$(awk "BEGIN { printf \"%.2f\", $TOOK / $ROUND_TRIP }")" "$verdict"
+  [ "$verdict" = ok ]
+}
+
+own_folder
+lay
+MARKET=$FOLDER/rising.csv
+rising >"$MARKET"
+measured=$(round_trip)
+[ "$measured" -ge $ROUND_TRIP ] && [ "$measured" -le $((ROUND_TRIP + 20)) ] || fail "the round trip is $measured ms, not $ROUND_TRIP"
+say "round trip $measured ms"
+declare -A cases
+# aside NAME COMMAND…: runs it beside the others.
+aside() {
+  local name=$1
+  shift
+  "$@" >"$FOLDER/told-$name" 2>&1 &
+  cases[$name]=$!
+}
+LATE=
+tell() {
+  wait "${cases[$1]}" || LATE=yes
+  cat "$FOLDER/told-$1"
+}
+for rebuys in 1 3; do
+  for delay in 0s 1s; do
+    aside "$rebuys-$delay" trade $rebuys $delay
+  done
+done
+aside starts starts
+say "from the take profit's fill to the next market buy, at the exchange, less cycle_delay; $((CYCLES - 1)) cycles each:"
+for name in 1-0s 1-1s 3-0s 3-1s; do tell $name; done
+say "from the start to the first reconciliation, less the round trip that TLS 1.2 costs:"
+tell starts
+[ -z "$LATE" ] || fail "more than the round trips that are allowed and $ALLOWANCE ms, or no measurement: see above"
