@@ -11,7 +11,7 @@ use crate::core::Timestamp;
 use crate::core::ledger::Ledger;
 use crate::core::money::{self, Decimal};
 use crate::core::order::{Execution, OrderKey, OrderSpec, OrderStatus, Side};
-use crate::core::record::{ExitCause, Reason, Record};
+use crate::core::record::{ExitCause, MissingCause, Reason, Record};
 use crate::engine::ports::Observer;
 
 /// In which form things are told.
@@ -185,9 +185,14 @@ fn sentence(note: &Note, (base, quote): &(String, String)) -> Option<String> {
             signed(note.profit),
             cycles(note.cycles)
         )),
-        Record::CoinsMissing { quantity } => Some(format!(
-            "MISSING: {} that were held have left the account; they are written off, and their cost is a loss",
-            money::text(*quantity)
+        Record::CoinsMissing { quantity, cause } => Some(format!(
+            "MISSING: {} that {}; they are written off, and their cost is a loss",
+            money::text(*quantity),
+            match cause {
+                MissingCause::LeftAccount => "were held have left the account",
+                MissingCause::LongAbsence => "were not offered may have been sold by an order that the journal lost",
+                MissingCause::OrderForgotten => "were offered may have been sold: the exchange no longer tells",
+            }
         )),
         Record::Alarmed { message, .. } => Some(format!("ALARM: {message}")),
         Record::AlarmCleared { .. } => Some("the alarm is over".to_owned()),
@@ -243,4 +248,20 @@ fn execution_text(execution: &Execution, base: &str, quote: &str) -> String {
         text(execution.fee),
         execution.fee_coin
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coins_that_may_have_been_sold_are_not_said_to_have_left_the_account() {
+        let told = |json: &str| sentence(&serde_json::from_str(json).unwrap(), &Ledger::default()).unwrap();
+        let earlier = told(r#"{"type":"coins_missing","quantity":"0.5"}"#);
+        assert!(earlier.contains("0.5 that were held have left the account"), "{earlier}");
+        for cause in ["long_absence", "order_forgotten"] {
+            let doubtful = told(&format!(r#"{{"type":"coins_missing","quantity":"0.5","cause":"{cause}"}}"#));
+            assert!(doubtful.contains("may have been sold") && !doubtful.contains("have left"), "{doubtful}");
+        }
+    }
 }

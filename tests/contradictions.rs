@@ -5,7 +5,7 @@ mod listing;
 use listing::instrument;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::{BotName, Execution, OrderKey, OrderSpec, Side, Slot};
-use recompra::core::record::{Offer, Reason, Record, Refusal};
+use recompra::core::record::{MissingCause, Offer, Reason, Record, Refusal};
 use recompra::core::{Decimal, Timestamp, money};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -77,8 +77,14 @@ fn what_cannot_be_true_is_refused_with_its_reason() {
         (vec![closed(1, "0")], "it is not the open one"),
         ([bought(), vec![closed(1, "0")]].concat(), "is live"),
         (vec![opened(1), closed(1, "1")], "its orders add up to 0"),
-        (vec![opened(1), Record::CoinsMissing { quantity: d("1") }], "1 more is missing than is held"),
-        (vec![Record::CoinsMissing { quantity: d("1") }], "coins missing while no cycle is open"),
+        (
+            vec![opened(1), Record::CoinsMissing { quantity: d("1"), cause: MissingCause::LeftAccount }],
+            "1 more is missing than is held",
+        ),
+        (
+            vec![Record::CoinsMissing { quantity: d("1"), cause: MissingCause::LeftAccount }],
+            "coins missing while no cycle is open",
+        ),
     ];
     for (records, why) in cases {
         let mut ledger = Ledger::default();

@@ -101,7 +101,7 @@ impl Observer for Course {
                 self.longest_cycle = self.longest_cycle.max(time.since(self.opened));
             }
             Record::CycleOpened { began, .. } => self.opened = *began,
-            Record::CoinsMissing { quantity } => self.write_off(time, *quantity),
+            Record::CoinsMissing { quantity, .. } => self.write_off(time, *quantity),
             _ => {}
         }
     }

@@ -23,6 +23,16 @@ pub struct Rebuy {
     pub quantity: Decimal,
 }
 
+impl Rebuy {
+    /// Checks it against the instrument's filters.
+    ///
+    /// # Errors
+    /// The filter that forbids it.
+    pub fn check(&self, instrument: &Instrument) -> Result<(), Filter> {
+        instrument.check_limit(self.price, self.quantity)
+    }
+}
+
 /// One level of the plan: what has been spent when it is filled, and what is then offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedLevel {
@@ -175,21 +185,46 @@ pub fn rebuys(
     parameters: &Parameters,
     instrument: &Instrument,
 ) -> Result<Vec<Rebuy>, LadderError> {
+    match levels(base_price, parameters, instrument) {
+        (rebuys, None) => Ok(rebuys),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// The rebuys below a base order of this average price, in order, and the first level that breaks a rule, if one does. Levels
+/// that a filter forbids are among them, since an order may rest there from before; at one without a price the ladder ends.
+pub fn levels(
+    base_price: Decimal,
+    parameters: &Parameters,
+    instrument: &Instrument,
+) -> (Vec<Rebuy>, Option<LadderError>) {
+    let (mut rebuys, mut broken) = (Vec::with_capacity(usize::from(parameters.max_rebuys)), None);
     let levels = prices(base_price, parameters, instrument).zip(amounts(parameters));
-    (1..=u8::MAX)
-        .zip(levels)
-        .map(|(level, (price, amount))| {
-            let error = |rule| LadderError { level, sell: false, rule };
-            let price = price.ok_or(error(LadderRule::PriceNotPositive))?;
-            let amount = amount.ok_or(error(LadderRule::Overflow))?;
-            let quantity = money::quotient_floor(amount, price, instrument.quantity_step);
-            let quantity = quantity.ok_or(error(LadderRule::Overflow))?;
-            instrument
-                .check_limit(price, quantity)
-                .map_err(|filter| error(LadderRule::Filter { filter, price, quantity }))?;
-            Ok(Rebuy { level, price, amount, quantity })
-        })
-        .collect()
+    for (level, (price, amount)) in (1..=u8::MAX).zip(levels) {
+        let error = |rule| LadderError { level, sell: false, rule };
+        let rebuy = match rebuy(level, price, amount, instrument) {
+            Ok(rebuy) => rebuy,
+            Err(rule) => return (rebuys, broken.or(Some(error(rule)))),
+        };
+        if let Err(filter) = rebuy.check(instrument) {
+            let (price, quantity) = (rebuy.price, rebuy.quantity);
+            broken = broken.or(Some(error(LadderRule::Filter { filter, price, quantity })));
+        }
+        rebuys.push(rebuy);
+    }
+    (rebuys, broken)
+}
+
+fn rebuy(
+    level: u8,
+    price: Option<Decimal>,
+    amount: Option<Decimal>,
+    instrument: &Instrument,
+) -> Result<Rebuy, LadderRule> {
+    let price = price.ok_or(LadderRule::PriceNotPositive)?;
+    let amount = amount.ok_or(LadderRule::Overflow)?;
+    let quantity = money::quotient_floor(amount, price, instrument.quantity_step).ok_or(LadderRule::Overflow)?;
+    Ok(Rebuy { level, price, amount, quantity })
 }
 
 /// `cost·(1 + g) / (quantity·(1 − f))`, up to the tick: the lowest price at which selling `quantity` returns the

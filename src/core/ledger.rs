@@ -507,7 +507,7 @@ impl Ledger {
             Record::Executed { key, execution } => self.book(time, *key, execution)?,
             Record::ExitDecided { cause } => self.open_cycle_mut("exit decided")?.exit = Some(cause.clone()),
             Record::CycleClosed { cycle, profit } => self.close_cycle(time, *cycle, *profit)?,
-            Record::CoinsMissing { quantity } => {
+            Record::CoinsMissing { quantity, .. } => {
                 self.open_cycle_mut("coins missing")?.write_off(*quantity)?;
                 self.totals.written_off = (self.totals.written_off + *quantity).normalize();
             }

@@ -150,12 +150,14 @@ pub enum Record {
         /// Net proceeds less the cost of what was sold, in quote coin; fees in other coins are not in it.
         profit: Decimal,
     },
-    /// Base coin that was held has left the account: the wallet has said so several times over; or it may have been sold by
-    /// an order of which the exchange no longer tells. It is written off, from the lots that are not offered, the deepest
-    /// level first; its cost is a loss.
+    /// Base coin that was held is gone, or may be. It is written off, from the lots that are not offered, the deepest level
+    /// first; its cost is a loss.
     CoinsMissing {
         /// In base coin.
         quantity: Decimal,
+        /// Why it no longer counts as held. Journals of earlier versions do not say.
+        #[serde(default)]
+        cause: MissingCause,
     },
     /// Something does not add up: no new buys until it is resolved.
     Alarmed {
@@ -223,6 +225,20 @@ pub enum Refusal {
     MakerOnly,
     /// Anything else.
     Other,
+}
+
+/// Why base coin no longer counts as held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingCause {
+    /// It has left the account: the wallet has said so several times over.
+    #[default]
+    LeftAccount,
+    /// It was not offered before an absence that was longer than the exchange remembers: an order that the journal lost may
+    /// have sold it.
+    LongAbsence,
+    /// An order offered it of which the exchange no longer tells: it may have been sold.
+    OrderForgotten,
 }
 
 /// What kind of alarm stops new buys.

@@ -12,7 +12,7 @@ use log::{error, warn};
 
 use super::{Engine, Failure};
 use crate::core::money::{self, Decimal};
-use crate::core::record::Record;
+use crate::core::record::{MissingCause, Record};
 use crate::core::{Timestamp, ledger::OrderState};
 
 /// So often the wallet must say that coins are missing,
@@ -76,6 +76,6 @@ impl Engine<'_> {
         }
         error!("{text} {coin} that the bot held have left the account: they are written off, their cost is a loss");
         self.shortage = None;
-        self.record(vec![Record::CoinsMissing { quantity }])
+        self.record(vec![Record::CoinsMissing { quantity, cause: MissingCause::LeftAccount }])
     }
 }

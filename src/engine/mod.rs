@@ -36,7 +36,7 @@ use crate::core::ladder::LadderError;
 use crate::core::ledger::Ledger;
 use crate::core::order::{BotName, OrderKey};
 use crate::core::parameters::Parameters;
-use crate::core::record::{AlarmCause, Record};
+use crate::core::record::{AlarmCause, MissingCause, Record};
 use crate::core::strategy::{self, Decision, Goal, Quote, Situation, Step};
 use crate::core::{Decimal, Timestamp, money};
 use ports::{
@@ -375,7 +375,7 @@ impl<'a> Engine<'a> {
             records.push(Record::Alarmed { cause, message });
         }
         if doubtful {
-            records.push(Record::CoinsMissing { quantity });
+            records.push(Record::CoinsMissing { quantity, cause: MissingCause::LongAbsence });
         }
         records
     }
@@ -694,7 +694,7 @@ impl<'a> Engine<'a> {
     fn tell_ladder_error(&mut self, decision: &Decision) {
         if decision.ladder_error != self.told_ladder_error {
             if let Some(error) = &decision.ladder_error {
-                warn!("no rebuys: {error}");
+                warn!("a rebuy is left out, by a rule of the exchange: {error}");
             }
             self.told_ladder_error.clone_from(&decision.ladder_error);
         }

@@ -15,7 +15,7 @@ use crate::core::ledger::OrderState;
 use crate::core::money::Decimal;
 use crate::core::order::{OrderKey, OrderReport, OrderStatus};
 use crate::core::reconcile::{self, Source};
-use crate::core::record::{AlarmCause, Record};
+use crate::core::record::{AlarmCause, MissingCause, Record};
 
 /// A create can no longer arrive after this long: the signature's window is 5 s, the rest is for the exchange to show it.
 const ARRIVAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -240,7 +240,7 @@ impl Engine<'_> {
         let mut records = vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, closed];
         let unsold = order.offered.quantity - order.executed_quantity;
         if unsold > Decimal::ZERO {
-            records.push(Record::CoinsMissing { quantity: unsold });
+            records.push(Record::CoinsMissing { quantity: unsold, cause: MissingCause::OrderForgotten });
         }
         self.record(records)
     }

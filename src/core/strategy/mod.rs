@@ -133,7 +133,7 @@ pub struct Decision {
     pub trigger: Option<Decimal>,
     /// Whether the goal is reached and nothing is left to do.
     pub finished: bool,
-    /// Why rebuys are not placed, if the ladder breaks a rule of the exchange.
+    /// The first rebuy that breaks a rule of the exchange, and is left out with every other that does.
     pub ladder_error: Option<LadderError>,
 }
 
@@ -165,24 +165,25 @@ struct Remembered {
     base_price: Decimal,
     parameters: Parameters,
     instrument: Instrument,
-    ladder: Result<Rc<[Rebuy]>, LadderError>,
+    ladder: (Rc<[Rebuy]>, Option<LadderError>),
 }
 
 impl Memo {
-    /// What [`ladder::rebuys`] gives.
-    fn rebuys(
+    /// What [`ladder::levels`] gives.
+    fn levels(
         &mut self,
         base_price: Decimal,
         parameters: &Parameters,
         instrument: &Instrument,
-    ) -> Result<Rc<[Rebuy]>, LadderError> {
+    ) -> (Rc<[Rebuy]>, Option<LadderError>) {
         let same = |known: &&Remembered| {
             known.base_price == base_price && known.parameters == *parameters && known.instrument == *instrument
         };
         if let Some(known) = self.0.as_ref().filter(same) {
             return known.ladder.clone();
         }
-        let ladder = ladder::rebuys(base_price, parameters, instrument).map(Rc::from);
+        let (levels, broken) = ladder::levels(base_price, parameters, instrument);
+        let ladder = (Rc::from(levels), broken);
         let (parameters, instrument) = (parameters.clone(), instrument.clone());
         self.0.insert(Remembered { base_price, parameters, instrument, ladder }).ladder.clone()
     }

@@ -1,4 +1,5 @@
-//! Which rebuys should rest below: the nearest `active_rebuys` of the levels that are not filled.
+//! Which rebuys should rest below: the nearest `active_rebuys` of the levels that are not filled. A level that a filter of the
+//! exchange forbids since the cycle began is left out and told; an order that rests there from before stays.
 
 use super::super::instrument::Instrument;
 use super::super::ladder::Rebuy;
@@ -18,19 +19,17 @@ impl Decider<'_> {
             return;
         };
         let parameters = self.situation.parameters;
-        let ladder = match self.memo.rebuys(base_price, parameters, instrument) {
-            Ok(ladder) => ladder,
-            Err(error) => {
-                self.decision.ladder_error = Some(error);
-                return;
-            }
-        };
+        let (ladder, broken) = self.memo.levels(base_price, parameters, instrument);
+        self.decision.ladder_error = broken;
         let wanted = self.wanted(cycle, &ladder, instrument);
         for (key, order) in cycle.live_orders() {
             let Slot::Buy(level @ 1..) = key.slot else {
                 continue;
             };
-            let fits = wanted.iter().any(|rebuy| rebuy.level == level && is_as_planned(order, rebuy, base_price));
+            let fits = wanted.iter().find(|rebuy| rebuy.level == level).is_some_and(|rebuy| {
+                // What rests where nothing could be placed any more is not given up.
+                is_as_planned(order, rebuy, base_price) || rebuy.check(instrument).is_err()
+            });
             if !fits && order.executed_quantity.is_zero() {
                 self.cancel(key, order);
             }
@@ -48,7 +47,11 @@ impl Decider<'_> {
         let filling =
             |level| cycle.live(Slot::Buy(level)).is_some_and(|(_, order)| order.executed_quantity > Decimal::ZERO);
         let first = ladder.iter().filter(|rebuy| filling(rebuy.level));
-        let free = |rebuy: &&Rebuy| !filling(rebuy.level) && !self.is_filled(cycle, rebuy.level, instrument);
+        let whole = self.decision.ladder_error.is_none();
+        let allowed =
+            |rebuy: &Rebuy| whole || rebuy.check(instrument).is_ok() || cycle.live(Slot::Buy(rebuy.level)).is_some();
+        let free =
+            |rebuy: &&Rebuy| !filling(rebuy.level) && !self.is_filled(cycle, rebuy.level, instrument) && allowed(rebuy);
         // Few live orders are looked for among many levels, and levels beyond the last that may rest not at all.
         let partly = |(key, order): (OrderKey, &Order)| {
             matches!(key.slot, Slot::Buy(1..)) && order.executed_quantity > Decimal::ZERO
@@ -127,5 +130,155 @@ fn is_as_planned(order: &Order, rebuy: &Rebuy, base_price: Decimal) -> bool {
             quantity == rebuy.quantity && (price == rebuy.price || (price < rebuy.price && same_level))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::super::ledger::Ledger;
+    use super::super::super::money;
+    use super::super::super::order::{Execution, OrderStatus};
+    use super::super::super::parameters::{DeviationFrom, Parameters};
+    use super::super::super::record::Record;
+    use super::super::{Decision, Goal, Situation, Step, decide};
+    use super::*;
+
+    fn d(text: &str) -> Decimal {
+        money::parse(text).unwrap()
+    }
+
+    fn instrument(min_notional: &str) -> Instrument {
+        Instrument {
+            symbol: "BTCUSDT".to_owned(),
+            base_coin: "BTC".to_owned(),
+            quote_coin: "USDT".to_owned(),
+            tick_size: d("0.01"),
+            quantity_step: d("0.0001"),
+            amount_step: d("0.01"),
+            min_notional: d(min_notional),
+            max_limit_quantity: d("100"),
+            max_market_quantity: d("100"),
+            trading: true,
+        }
+    }
+
+    /// Rebuys of 6, 12 and 24 below a base order at 100, two of which rest.
+    fn parameters() -> Parameters {
+        Parameters {
+            symbol: "BTCUSDT".to_owned(),
+            base_order_amount: d("100"),
+            take_profit_percent: d("1"),
+            take_profit_mode: TakeProfitMode::Average,
+            max_rebuys: 3,
+            rebuy_amount: d("6"),
+            rebuy_step_percent: d("1"),
+            step_scale: d("1"),
+            amount_scale: d("2"),
+            deviation_from: DeviationFrom::Base,
+            active_rebuys: 2,
+            sell_delay: Duration::ZERO,
+            rebuy_delay: Duration::ZERO,
+            cycle_delay: Duration::ZERO,
+            max_cycles: 0,
+            max_capital: d("200"),
+            stop_loss_percent: None,
+            time_limit: None,
+            post_only: false,
+            fee_rate: d("0.001"),
+        }
+    }
+
+    fn key(level: u8) -> OrderKey {
+        OrderKey { cycle: 1, slot: Slot::Buy(level), attempt: 1 }
+    }
+
+    /// A cycle whose base order has bought 1 at 100.
+    fn bought() -> Ledger {
+        let execution = Execution {
+            exec_id: "1".to_owned(),
+            link_id: String::new(),
+            order_id: "1".to_owned(),
+            side: Side::Buy,
+            price: d("100"),
+            quantity: d("1"),
+            value: d("100"),
+            fee: Decimal::ZERO,
+            fee_coin: "USDT".to_owned(),
+            maker: false,
+            time: Timestamp(1),
+        };
+        let closed = Record::OrderClosed {
+            key: key(0),
+            status: OrderStatus::Cancelled,
+            executed_quantity: d("1"),
+            executed_value: d("100"),
+            maker_only_refused: false,
+            message: String::new(),
+        };
+        let spec = OrderSpec::MarketBuy { amount: d("100") };
+        let mut ledger = Ledger::default();
+        for record in [
+            Record::InstrumentSeen { instrument: instrument("5") },
+            Record::CycleOpened { cycle: 1, began: Timestamp(1) },
+            Record::OrderPlanned { key: key(0), spec, offer: None, reason: Reason::Base },
+            Record::Executed { key: key(0), execution },
+            closed,
+        ] {
+            ledger.apply(Timestamp(1), &record).unwrap();
+        }
+        ledger
+    }
+
+    fn decision(ledger: &Ledger) -> Decision {
+        let parameters = parameters();
+        decide(&Situation {
+            ledger,
+            parameters: &parameters,
+            goal: Goal::Trade,
+            quote: None,
+            open_not_before: Timestamp(0),
+            hold_buys: false,
+            now: Timestamp(10_000),
+        })
+    }
+
+    /// The levels that are to be bought, and those whose order is to be cancelled.
+    fn levels(decision: &Decision) -> (Vec<u8>, Vec<u8>) {
+        let (mut placed, mut cancelled) = (Vec::new(), Vec::new());
+        for step in &decision.steps {
+            match step {
+                Step::Place { key: OrderKey { slot: Slot::Buy(level), .. }, .. } => placed.push(*level),
+                Step::Cancel { key: OrderKey { slot: Slot::Buy(level), .. } } => cancelled.push(*level),
+                _ => {}
+            }
+        }
+        (placed, cancelled)
+    }
+
+    #[test]
+    fn a_level_that_a_filter_forbids_is_left_out_and_told_and_the_others_rest() {
+        let mut ledger = bought();
+        assert_eq!((levels(&decision(&ledger)), decision(&ledger).ladder_error), ((vec![1, 2], vec![]), None));
+        ledger.apply(Timestamp(2), &Record::InstrumentSeen { instrument: instrument("8") }).unwrap();
+        assert_eq!(levels(&decision(&ledger)), (vec![2, 3], vec![]));
+        assert_eq!(decision(&ledger).ladder_error.map(|error| error.level), Some(1));
+    }
+
+    #[test]
+    fn a_rebuy_that_rests_where_none_could_be_placed_any_more_stays_and_counts() {
+        let mut ledger = bought();
+        let spec = |price, quantity| OrderSpec::Limit { side: Side::Buy, price, quantity, post_only: false };
+        let rebuy = Record::OrderAdopted {
+            key: key(1),
+            order_id: "2".to_owned(),
+            spec: spec(d("99"), d("0.0606")),
+            offer: None,
+        };
+        ledger.apply(Timestamp(2), &rebuy).unwrap();
+        let coarse = Instrument { quantity_step: d("0.01"), ..instrument("8") };
+        ledger.apply(Timestamp(2), &Record::InstrumentSeen { instrument: coarse }).unwrap();
+        assert_eq!(levels(&decision(&ledger)), (vec![2], vec![]));
     }
 }
