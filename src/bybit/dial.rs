@@ -74,8 +74,15 @@ impl Socket {
     }
 
     /// Whether the peer has neither closed the connection nor sent anything unasked for.
-    pub(super) fn is_idle(&self) -> bool {
-        is_silent(self.tcp())
+    pub(super) fn is_idle(&mut self) -> bool {
+        match self {
+            Self::Plain(timed) => is_silent(&timed.tcp),
+            Self::Encrypted(stream) => {
+                // What TLS itself has to say (1.3 sends tickets after the handshake) is read on the way, and is no news.
+                stream.get_mut().deadline = Instant::now();
+                matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+            }
+        }
     }
 }
 
@@ -115,7 +122,18 @@ impl Write for Socket {
 
 /// Connects; the errors are for people.
 pub(super) fn dial(address: &Address, tls: &Tls, deadline: Instant) -> Result<Socket, String> {
-    let tcp = connect(address, deadline)?;
+    let candidates = resolve(address.host(), address.port(), deadline)?;
+    dial_one_of(candidates, address, tls, deadline)
+}
+
+/// The same where nobody waits: the name is looked up by this very thread, however long that takes.
+pub(super) fn dial_in_background(address: &Address, tls: &Tls, patience: Duration) -> Result<Socket, String> {
+    let candidates = look_up(address.host(), address.port())?;
+    dial_one_of(candidates, address, tls, Instant::now() + patience)
+}
+
+fn dial_one_of(candidates: Vec<SocketAddr>, address: &Address, tls: &Tls, deadline: Instant) -> Result<Socket, String> {
+    let tcp = connect(candidates, address, deadline)?;
     let host = address.host();
     tcp.set_nodelay(true).map_err(|error| format!("{host}: {error}"))?;
     let timed = TimedTcp { tcp, deadline };
@@ -132,9 +150,8 @@ pub(super) fn dial(address: &Address, tls: &Tls, deadline: Instant) -> Result<So
     }
 }
 
-fn connect(address: &Address, deadline: Instant) -> Result<TcpStream, String> {
+fn connect(candidates: Vec<SocketAddr>, address: &Address, deadline: Instant) -> Result<TcpStream, String> {
     let (host, port) = (address.host(), address.port());
-    let candidates = resolve(host, port, deadline)?;
     let mut left = candidates.len();
     let mut failure = format!("{host}: the name has no address");
     for candidate in candidates {
@@ -155,22 +172,28 @@ fn connect(address: &Address, deadline: Instant) -> Result<TcpStream, String> {
 /// The addresses of a host. The system's resolver knows no deadline, so it works in a thread that is left behind if it
 /// takes too long.
 fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, String> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
+    if host.parse::<IpAddr>().is_ok() {
+        return look_up(host, port);
     }
     let (sender, receiver) = mpsc::sync_channel(1);
     let name = host.to_owned();
     std::thread::Builder::new()
         .name("resolver".to_owned())
         .spawn(move || {
-            let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
             // Nobody listens any more if it took too long.
-            let _ = sender.send(found);
+            let _ = sender.send(look_up(&name, port));
         })
         .map_err(|error| format!("{host}: no thread for the resolver: {error}"))?;
     match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => Err(format!("{host}: the name cannot be resolved: {error}")),
+        Ok(found) => found,
         Err(_) => Err(format!("{host}: the name was not resolved in time")),
     }
+}
+
+fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let found = (host, port).to_socket_addrs();
+    found.map(Iterator::collect).map_err(|error| format!("{host}: the name cannot be resolved: {error}"))
 }

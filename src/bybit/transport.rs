@@ -7,7 +7,10 @@
 //!
 //! Several requests at once need no threads. The library asks a connection for input when its request is complete: there
 //! the request leaves, and before the connection waits for the answer it begins the next request, on a connection of that
-//! one's own. The last one's answer is read first; the others have come meanwhile.
+//! one's own. The last one's answer is read first; the others have come meanwhile. Nothing is begun that would have to wait
+//! for a new connection: with one connection, requests follow each other.
+//!
+//! Connections are opened before they are needed, by a thread that lives no longer than that takes.
 //!
 //! The HTTP library never repeats a request by itself. A kept connection is looked at before it is used; if the peer
 //! closes it just then, the outcome is unknown, as for any other lost answer.
@@ -16,7 +19,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -25,7 +28,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBu
 use ureq::{Agent, Error, http};
 
 use super::address::Address;
-use super::dial::{Socket, dial, is_silent};
+use super::dial::{Socket, dial, dial_in_background, is_silent};
 use super::tls::Tls;
 use crate::http::{Method, Request, Response, Transport, TransportError};
 
@@ -59,6 +62,10 @@ const OUTPUT_BUFFER: usize = 8 * 1024;
 
 /// So many requests are on their way at one time, each on a connection of its own; that many connections are kept.
 const MOST_AT_ONCE: usize = 4;
+/// An exchange that closes a new connection sooner than this wants none to wait.
+const SHORTEST_LIFE: Duration = Duration::from_secs(1);
+/// So long none is opened for it in advance.
+const SHUNNED: Duration = Duration::from_secs(60);
 /// A connection that will soon be too old to be used again does not count as ready.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -68,11 +75,24 @@ pub struct HttpTransport(Arc<Shared>);
 /// What the transport and its connections share.
 struct Shared {
     agent: OnceLock<Agent>,
+    address: Address,
     base: String,
-    idle: Duration,
+    tls: Tls,
+    timings: HttpTimings,
     flight: Mutex<Flight>,
-    /// Every connection that is open.
+    /// Every connection that has been used and is open.
     peers: Mutex<Vec<Weak<Peer>>>,
+    /// Connections that were opened in advance.
+    spares: Mutex<Vec<Spare>>,
+    /// How many are being opened in advance.
+    opening: AtomicUsize,
+    shunned_until: Mutex<Option<Instant>>,
+}
+
+/// A connection that has not been used yet.
+struct Spare {
+    socket: Socket,
+    opened: Instant,
 }
 
 /// The requests that are under way.
@@ -80,8 +100,9 @@ struct Shared {
 struct Flight {
     /// What is still to be begun: its place, and the request.
     waiting: VecDeque<(usize, Request)>,
-    /// How many are on their way.
+    /// How many are on their way, and how many may be.
     under_way: usize,
+    most: usize,
     /// Of the request that was begun last: whether anything of it was given to the socket.
     sent: Arc<AtomicBool>,
     outcomes: Vec<Option<Result<Response, TransportError>>>,
@@ -118,12 +139,17 @@ impl HttpTransport {
             .build();
         let shared = Arc::new(Shared {
             agent: OnceLock::new(),
+            address: address.clone(),
             base: address.to_string(),
-            idle: timings.idle,
+            tls: tls.clone(),
+            timings,
             flight: Mutex::default(),
             peers: Mutex::default(),
+            spares: Mutex::default(),
+            opening: AtomicUsize::new(0),
+            shunned_until: Mutex::default(),
         });
-        let dialer = Dialer { address: address.clone(), tls: tls.clone(), shared: Arc::downgrade(&shared) };
+        let dialer = Dialer(Arc::downgrade(&shared));
         shared.agent.get_or_init(|| Agent::with_parts(config, dialer, NoLookup));
         Self(shared)
     }
@@ -134,7 +160,7 @@ impl Shared {
     fn launch(&self) {
         loop {
             let mut flight = locked(&self.flight);
-            if flight.under_way == MOST_AT_ONCE {
+            if flight.under_way >= flight.most {
                 return;
             }
             let Some((place, request)) = flight.waiting.pop_front() else { return };
@@ -162,6 +188,49 @@ impl Shared {
             };
             if sent.load(Ordering::SeqCst) { TransportError::Unknown(reason) } else { TransportError::NotSent(reason) }
         })
+    }
+
+    /// How many connections are open and not used.
+    fn open(&self) -> usize {
+        let young = self.timings.idle.saturating_sub(SOON);
+        let mut spares = locked(&self.spares);
+        spares.retain_mut(|spare| {
+            let idle = spare.socket.is_idle();
+            if !idle && spare.opened.elapsed() < SHORTEST_LIFE {
+                *locked(&self.shunned_until) = Some(Instant::now() + SHUNNED);
+            }
+            idle && spare.opened.elapsed() < young
+        });
+        let mut peers = locked(&self.peers);
+        peers.retain(|peer| peer.strong_count() > 0);
+        let usable = |peer: &Arc<Peer>| locked(&peer.used).elapsed() < young && is_silent(&peer.tcp);
+        spares.len() + peers.iter().filter_map(Weak::upgrade).filter(usable).count()
+    }
+
+    /// A connection that was opened in advance, and is still open.
+    fn spare(&self) -> Option<Socket> {
+        let mut spares = locked(&self.spares);
+        while let Some(mut spare) = spares.pop() {
+            if spare.socket.is_idle() {
+                return Some(spare.socket);
+            }
+        }
+        None
+    }
+
+    fn open_in_advance(self: Arc<Self>, connections: usize) {
+        for _ in 0..connections {
+            match dial_in_background(&self.address, &self.tls, self.timings.connect) {
+                Ok(socket) => locked(&self.spares).push(Spare { socket, opened: Instant::now() }),
+                // Whoever needs one finds out by himself; this was only an attempt to save him the time.
+                Err(reason) => {
+                    log::debug!("no connection in advance: {reason}");
+                    break;
+                }
+            }
+            self.opening.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.opening.store(0, Ordering::SeqCst);
     }
 
     fn exchange(&self, request: &Request) -> Result<Response, Error> {
@@ -193,8 +262,10 @@ impl Transport for HttpTransport {
     }
 
     fn send_all(&mut self, requests: &[Request]) -> Vec<Result<Response, TransportError>> {
+        let most = self.0.open().clamp(1, MOST_AT_ONCE);
         {
             let mut flight = locked(&self.0.flight);
+            flight.most = most;
             flight.waiting = requests.iter().cloned().enumerate().collect();
             flight.outcomes = requests.iter().map(|_| None).collect();
         }
@@ -205,11 +276,22 @@ impl Transport for HttpTransport {
     }
 
     fn ready(&mut self) -> usize {
-        let young = self.0.idle.saturating_sub(SOON);
-        let mut peers = locked(&self.0.peers);
-        peers.retain(|peer| peer.strong_count() > 0);
-        let open = |peer: &Arc<Peer>| locked(&peer.used).elapsed() < young && is_silent(&peer.tcp);
-        peers.iter().filter_map(Weak::upgrade).filter(open).count()
+        self.0.open() + self.0.opening.load(Ordering::SeqCst)
+    }
+
+    fn make_ready(&mut self, requests: usize) {
+        let shunned = locked(&self.0.shunned_until).is_some_and(|until| Instant::now() < until);
+        let missing = requests.min(MOST_AT_ONCE).saturating_sub(self.ready());
+        if missing == 0 || shunned || self.0.opening.load(Ordering::SeqCst) > 0 {
+            return;
+        }
+        self.0.opening.store(missing, Ordering::SeqCst);
+        let shared = Arc::clone(&self.0);
+        let thread = std::thread::Builder::new().name("connect".to_owned());
+        if let Err(error) = thread.spawn(move || shared.open_in_advance(missing)) {
+            log::debug!("no connection in advance: {error}");
+            self.0.opening.store(0, Ordering::SeqCst);
+        }
     }
 }
 
@@ -230,15 +312,11 @@ fn deadline(timeout: NextTimeout) -> Instant {
 }
 
 /// Opens our connections for the HTTP library.
-struct Dialer {
-    address: Address,
-    tls: Tls,
-    shared: Weak<Shared>,
-}
+struct Dialer(Weak<Shared>);
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Dialer({})", self.address)
+        f.write_str("Dialer")
     }
 }
 
@@ -246,18 +324,20 @@ impl Connector for Dialer {
     type Out = Connection;
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Connection>, Error> {
-        let socket = dial(&self.address, &self.tls, deadline(details.timeout))
-            .map_err(|reason| Error::Io(io::Error::other(reason)))?;
+        let Some(shared) = self.0.upgrade() else { return Err(Error::ConnectionFailed) };
+        let socket = match shared.spare() {
+            Some(socket) => socket,
+            None => dial(&shared.address, &shared.tls, deadline(details.timeout))
+                .map_err(|reason| Error::Io(io::Error::other(reason)))?,
+        };
         let peer = Arc::new(Peer { tcp: socket.tcp().try_clone()?, used: Mutex::new(Instant::now()) });
-        if let Some(shared) = self.shared.upgrade() {
-            locked(&shared.peers).push(Arc::downgrade(&peer));
-        }
+        locked(&shared.peers).push(Arc::downgrade(&peer));
         Ok(Some(Connection {
             socket,
             buffers: LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size()),
             unsent: Vec::new(),
             peer,
-            shared: self.shared.clone(),
+            shared: self.0.clone(),
         }))
     }
 }

@@ -466,7 +466,7 @@ impl<'a> Engine<'a> {
                 && now >= self.readiness_due
             {
                 self.readiness_due = now.after(interval);
-                return self.stay_ready().map(|()| None);
+                self.stay_ready();
             }
             let readiness_due = self.assignment.readiness_interval.map(|_| self.readiness_due);
             let quote_due = decision.wants_quote.then(|| self.quote_due());
@@ -649,23 +649,9 @@ impl<'a> Engine<'a> {
     }
 
     /// Sees to it that an order, or what is to be cancelled together, does not have to wait for a connection.
-    fn stay_ready(&mut self) -> Result<(), Failure> {
+    fn stay_ready(&mut self) {
         let live = self.ledger.cycle.iter().flat_map(|cycle| cycle.live_orders()).count();
-        let requests = live.clamp(1, READY_REQUESTS);
-        if self.world.exchange.is_ready(requests) {
-            return Ok(());
-        }
-        match self.world.exchange.make_ready(requests) {
-            Ok(()) => {
-                self.answered();
-                if !self.world.exchange.is_ready(requests) {
-                    // This exchange keeps no connection open: asking every second would not help.
-                    self.readiness_due = self.now().after(self.assignment.clock_interval);
-                }
-                Ok(())
-            }
-            Err(fault) => self.weigh(&fault),
-        }
+        self.world.exchange.stay_ready(live.clamp(1, READY_REQUESTS));
     }
 
     fn fresh_quote(&self, now: Timestamp) -> Option<&Quote> {

@@ -179,18 +179,8 @@ pub trait Exchange {
         acts.iter().map(one).collect()
     }
 
-    /// Whether so many requests could leave at once without opening a connection first.
-    fn is_ready(&mut self, _requests: usize) -> bool {
-        true
-    }
-
-    /// Opens the connections that [`Exchange::is_ready`] found missing.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    fn make_ready(&mut self, _requests: usize) -> Result<(), Fault> {
-        Ok(())
-    }
+    /// Sees to it that so many requests could leave at once without waiting for a connection; does not wait itself.
+    fn stay_ready(&mut self, _requests: usize) {}
 
     /// What the exchange knows of one order, open or closed; `None` when it knows none of this name.
     ///

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::pages::{page, windows};
-use super::{Client, Endpoint, TIME, parse};
+use super::{Client, Endpoint, parse};
 use crate::bybit::query::Query;
 use crate::bybit::wire::{self, CancelRequest, CreateRequest, Created, ExecutionRow, OrderRow};
 use crate::core::Timestamp;
@@ -83,14 +83,10 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
             .collect()
     }
 
-    fn is_ready(&mut self, requests: usize) -> bool {
-        self.transport.ready() >= requests
-    }
-
-    /// By asking for the time as often as that, all at once.
-    fn make_ready(&mut self, requests: usize) -> Result<(), Fault> {
-        let calls = vec![(&TIME, String::new()); requests];
-        self.call_all(&calls).into_iter().try_for_each(|outcome| outcome.map(drop))
+    fn stay_ready(&mut self, requests: usize) {
+        if self.transport.ready() < requests {
+            self.transport.make_ready(requests);
+        }
     }
 
     /// Asks what is open or recently closed, then the history of the last seven days. Older orders are found by
