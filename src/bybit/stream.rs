@@ -7,7 +7,7 @@
 //!
 //! Pushes are read by that thread ([`PrivateStream::spawn`]), or, where the reaction to them should not wait for one thread
 //! to wake another, by whoever waits for them ([`PrivateStream::spawn_reader`]): the thread then hands each connection over
-//! as a [`Line`], and sleeps until it is lost.
+//! as a line, and sleeps until it is lost.
 //!
 //! ```text
 //! connect ── auth ── subscribe ── up ── frame, frame, … ── lost ── pause ──┐
