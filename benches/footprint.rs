@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use kit::{KEY, SECRET, Venue, account, until};
+use kit::{KEY, SECRET, STRATEGY, Venue, account, until};
 use recompra::core::order::Side;
 use recompra::core::{Decimal, Timestamp};
 use recompra::journal;
@@ -28,17 +28,6 @@ use recompra::simulation::market::PricePoint;
 use recompra::simulation::order::{Kind, NewOrder, TimeInForce};
 use recompra::simulation::tls::TlsFront;
 
-const STRATEGY: &str = r#"
-symbol = "BTCUSDT"
-base_order_amount = "50"
-take_profit_percent = "0.3"
-max_rebuys = 2
-rebuy_step_percent = "0.4"
-max_capital = "200"
-sell_delay = "0s"
-rebuy_delay = "0s"
-cycle_delay = "0s"
-"#;
 const SYMBOL: &str = "BTCUSDT";
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -82,11 +82,6 @@ pub trait Transport {
         requests.iter().map(|request| self.send(request)).collect()
     }
 
-    /// How many requests could leave at once without opening a connection first, now or in a moment.
-    fn ready(&mut self) -> usize {
-        usize::MAX
-    }
-
-    /// Begins to open the connections that so many requests at once will need; does not wait.
-    fn make_ready(&mut self, _requests: usize) {}
+    /// Sees to it that so many requests at once, or as many as it sends at once, find open connections; does not wait.
+    fn stay_ready(&mut self, _requests: usize) {}
 }

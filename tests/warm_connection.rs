@@ -23,17 +23,6 @@ const QUIET: Duration = Duration::from_secs(6);
 /// A connection with less time left than this may be closed just when it is used, which no client can help.
 const ENOUGH: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(30);
-const STRATEGY: &str = r#"
-symbol = "BTCUSDT"
-base_order_amount = "50"
-take_profit_percent = "0.3"
-max_rebuys = 3
-rebuy_step_percent = "0.4"
-max_capital = "200"
-sell_delay = "0s"
-rebuy_delay = "0s"
-cycle_delay = "0s"
-"#;
 
 #[test]
 fn after_a_quiet_time_a_fill_is_answered_on_a_connection_that_was_open_before_it() {
@@ -79,7 +68,8 @@ impl Scene {
     fn new(name: &str, rebuys: usize) -> Self {
         let venue = Venue::new(name, account());
         let proxy = Proxy::start(venue.address());
-        let config = venue.configure_behind(proxy.address, "btc", &format!("{STRATEGY}active_rebuys = {rebuys}\n"));
+        let ladder = kit::STRATEGY.replace("max_rebuys = 2", "max_rebuys = 3");
+        let config = venue.configure_behind(proxy.address, "btc", &format!("{ladder}active_rebuys = {rebuys}\n"));
         let scene = Self { _bot: Bot::start(&config), proxy, venue };
         let rest = |side| resting(&scene.venue, side);
         until("the ladder rests", PATIENCE, || rest(Side::Sell) == 1 && rest(Side::Buy) == rebuys);

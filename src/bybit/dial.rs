@@ -32,10 +32,7 @@ impl Read for TimedTcp {
             self.tcp.set_read_timeout(Some(left))?;
             return self.tcp.read(buffer);
         }
-        self.tcp.set_nonblocking(true)?;
-        let result = self.tcp.read(buffer);
-        self.tcp.set_nonblocking(false)?;
-        result
+        without_waiting(&self.tcp, |mut tcp| tcp.read(buffer))
     }
 }
 
@@ -88,11 +85,16 @@ impl Socket {
 
 /// Whether nothing has come on this connection, not even its end.
 pub(super) fn is_silent(tcp: &TcpStream) -> bool {
-    if tcp.set_nonblocking(true).is_err() {
-        return false;
-    }
-    let silent = matches!(tcp.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
-    tcp.set_nonblocking(false).is_ok() && silent
+    let seen = without_waiting(tcp, |tcp| tcp.peek(&mut [0]));
+    matches!(seen, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+/// What comes of this at once; `WouldBlock` if it would have to wait.
+fn without_waiting<T>(tcp: &TcpStream, act: impl FnOnce(&TcpStream) -> io::Result<T>) -> io::Result<T> {
+    tcp.set_nonblocking(true)?;
+    let result = act(tcp);
+    tcp.set_nonblocking(false)?;
+    result
 }
 
 impl Read for Socket {

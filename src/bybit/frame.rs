@@ -123,16 +123,10 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The rows of a push.
+/// A push: its topic and its rows.
 #[derive(Deserialize)]
-struct Push<R> {
-    data: Vec<R>,
-}
-
-/// A push whose topic is read with its rows.
-#[derive(Deserialize)]
-struct WholePush<'a, R> {
-    #[serde(borrow)]
+struct Push<'a, R> {
+    #[serde(borrow, default)]
     topic: Text<'a>,
     data: Vec<R>,
 }
@@ -145,20 +139,25 @@ const TOPIC_WITHIN: usize = 96;
 /// # Errors
 /// [`FrameError`] when it is not even clear what it is.
 pub fn parse_frame(text: &str, symbol: &str) -> Result<Frame, FrameError> {
-    // Fills are read once, not first for their topic: that they are fills shows at the beginning of the text.
+    let order = |row: &OrderRow<'_>| row.concerns(symbol).then(|| row.report().map(StreamEvent::Order)).transpose();
+    let execution =
+        |row: &ExecutionRow<'_>| row.concerns(symbol).then(|| row.execution().map(StreamEvent::Execution)).transpose();
+    // A push is read once, not first for its topic, which shows at the beginning of the text.
     let beginning = text.get(..TOPIC_WITHIN).unwrap_or_default();
-    if beginning.contains(r#""topic":"execution"#)
-        && let Ok(push) = serde_json::from_str::<WholePush<'_, ExecutionRow<'_>>>(text)
-        && is_of(push.topic.as_str(), "execution")
-    {
-        return Ok(understood(&push.data, |row| execution(row, symbol)));
+    let push = if beginning.contains(r#""topic":"execution"#) {
+        whole_push(text, "execution", execution)
+    } else if beginning.contains(r#""topic":"order"#) {
+        whole_push(text, "order", order)
+    } else {
+        None
+    };
+    if let Some(push) = push {
+        return Ok(push);
     }
     let head = Head::read(text)?;
     Ok(match head.topic.as_str() {
-        topic if is_of(topic, "order") => rows(text, |row: &OrderRow<'_>| {
-            row.concerns(symbol).then(|| row.report().map(StreamEvent::Order)).transpose()
-        }),
-        topic if is_of(topic, "execution") => rows(text, |row: &ExecutionRow<'_>| execution(row, symbol)),
+        topic if is_of(topic, "order") => rows(text, order),
+        topic if is_of(topic, "execution") => rows(text, execution),
         "" if head.is_pong() => Frame::Pong,
         "" => head.answer().map_or(Frame::Other, Frame::Answer),
         _ => Frame::Other,
@@ -170,12 +169,18 @@ fn is_of(topic: &str, name: &str) -> bool {
     topic.split('.').next() == Some(name)
 }
 
-fn execution(row: &ExecutionRow<'_>, symbol: &str) -> Result<Option<StreamEvent>, FieldError> {
-    row.concerns(symbol).then(|| row.execution().map(StreamEvent::Execution)).transpose()
+/// The rows of a push, if the text is one of this topic.
+fn whole_push<'a, R: Deserialize<'a>>(
+    text: &'a str,
+    name: &str,
+    read: impl Fn(&R) -> Result<Option<StreamEvent>, FieldError>,
+) -> Option<Frame> {
+    let push = serde_json::from_str::<Push<'_, R>>(text).ok()?;
+    is_of(push.topic.as_str(), name).then(|| understood(&push.data, read))
 }
 
 fn rows<'a, R: Deserialize<'a>>(text: &'a str, read: impl Fn(&R) -> Result<Option<StreamEvent>, FieldError>) -> Frame {
-    match serde_json::from_str::<Push<R>>(text) {
+    match serde_json::from_str::<Push<'_, R>>(text) {
         Ok(push) => understood(&push.data, read),
         Err(error) => Frame::Rows { events: Vec::new(), unreadable: vec![error.to_string()] },
     }

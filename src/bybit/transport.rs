@@ -262,6 +262,9 @@ impl Transport for HttpTransport {
     }
 
     fn send_all(&mut self, requests: &[Request]) -> Vec<Result<Response, TransportError>> {
+        if let [request] = requests {
+            return vec![self.send(request)];
+        }
         let most = self.0.open().clamp(1, MOST_AT_ONCE);
         {
             let mut flight = locked(&self.0.flight);
@@ -275,14 +278,13 @@ impl Transport for HttpTransport {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
     }
 
-    fn ready(&mut self) -> usize {
-        self.0.open() + self.0.opening.load(Ordering::SeqCst)
-    }
-
-    fn make_ready(&mut self, requests: usize) {
+    fn stay_ready(&mut self, requests: usize) {
         let shunned = locked(&self.0.shunned_until).is_some_and(|until| Instant::now() < until);
-        let missing = requests.min(MOST_AT_ONCE).saturating_sub(self.ready());
-        if missing == 0 || shunned || self.0.opening.load(Ordering::SeqCst) > 0 {
+        if shunned || self.0.opening.load(Ordering::SeqCst) > 0 {
+            return;
+        }
+        let missing = requests.min(MOST_AT_ONCE).saturating_sub(self.0.open());
+        if missing == 0 {
             return;
         }
         self.0.opening.store(missing, Ordering::SeqCst);

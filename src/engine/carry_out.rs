@@ -69,17 +69,9 @@ impl Engine<'_> {
 
     /// Opens a cycle if the free balance is enough for the whole ladder.
     fn open_cycle(&mut self, cycle: u64) -> Result<(), Failure> {
-        if self.assignment.goal == Goal::Trade && !self.is_funded() {
+        if self.assignment.goal == Goal::Trade {
             let cost = ladder::cost(&self.assignment.parameters).map_err(Failure::Ladder)?;
-            let Some(coin) = self.ledger.instrument.as_ref().map(|instrument| instrument.quote_coin.clone()) else {
-                return Ok(());
-            };
-            let free = match self.world.exchange.balance(&coin) {
-                Ok(balance) => balance.free,
-                Err(fault) => return self.weigh(&fault),
-            };
-            self.answered();
-            self.learn_funds(free);
+            let Some((free, coin)) = self.ask_funds()? else { return Ok(()) };
             if free < cost {
                 warn!(
                     "cycle {cycle} waits: the ladder costs up to {} {coin}, {} are free; asking again in {} s",
@@ -91,6 +83,11 @@ impl Engine<'_> {
                 return Ok(());
             }
         }
+        self.begin_cycle(cycle)
+    }
+
+    /// Writes down that a cycle begins.
+    pub(super) fn begin_cycle(&mut self, cycle: u64) -> Result<(), Failure> {
         let first = self.ledger.is_blank();
         let began = self.now();
         self.record(vec![Record::CycleOpened { cycle, began }])?;

@@ -49,28 +49,23 @@ impl Engine<'_> {
         (known && selling).then(|| self.funds_asked.after(REFRESH).max(self.ledger.time.after(QUIET)))
     }
 
-    /// Asks for the balance while orders rest.
-    pub(super) fn look_at_funds(&mut self) -> Result<(), Failure> {
+    /// Asks what of the quote coin is free, and notes it beside what this bot's own buys hold. Gives back the free amount and
+    /// the coin's name; nothing if that cannot be known now.
+    pub(super) fn ask_funds(&mut self) -> Result<Option<(Decimal, String)>, Failure> {
         let Some(coin) = self.ledger.instrument.as_ref().map(|instrument| instrument.quote_coin.clone()) else {
-            return Ok(());
+            return Ok(None);
         };
         self.funds_asked = self.now();
-        match self.world.exchange.balance(&coin) {
-            Ok(balance) => {
-                self.answered();
-                self.learn_funds(balance.free);
-                Ok(())
-            }
-            Err(fault) => self.weigh(&fault),
-        }
-    }
-
-    /// Notes what is free now, beside what this bot's own buys hold.
-    pub(super) fn learn_funds(&mut self, free: Decimal) {
+        let free = match self.world.exchange.balance(&coin) {
+            Ok(balance) => balance.free,
+            Err(fault) => return self.weigh(&fault).map(|()| None),
+        };
+        self.answered();
         let held = self.ledger.cycle.iter().flat_map(|cycle| cycle.live_orders());
         let spendable = held.fold(free, |sum, (_, order)| sum + order.leaves_notional());
         self.funds_asked = self.now();
         self.funds = Some(Funds { spendable, at: self.funds_asked });
+        Ok(Some((free, coin)))
     }
 
     /// Counts a fill of this bot's own. One that an answer may hold already makes it worthless.

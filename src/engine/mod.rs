@@ -54,8 +54,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
 /// While nothing else is to be done, it is seen to this often that the next order finds an open connection.
 pub const READINESS_INTERVAL: Duration = Duration::from_secs(1);
-/// More connections than this are not kept open.
-const READY_REQUESTS: usize = 4;
 /// A quote older than this is fetched again when the strategy wants one.
 const QUOTE_AGE: Duration = Duration::from_secs(5);
 /// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].
@@ -459,7 +457,7 @@ impl<'a> Engine<'a> {
                 return Ok(None);
             }
             if self.funds_due().is_some_and(|due| now >= due) {
-                self.look_at_funds()?;
+                self.ask_funds()?;
                 return Ok(None);
             }
             if let Some(interval) = self.assignment.readiness_interval
@@ -522,16 +520,12 @@ impl<'a> Engine<'a> {
     fn decide_and_note(&mut self) -> Result<Decision, Failure> {
         loop {
             let decision = self.decide();
-            let at_once = match decision.steps.first() {
-                Some(step) if self.awaits_stray(step) => false,
-                Some(Step::DecideExit { .. } | Step::CloseCycle { .. }) => true,
-                Some(Step::OpenCycle { .. }) => self.is_funded() && !self.ledger.is_blank(),
-                Some(Step::Place { .. } | Step::Cancel { .. }) | None => false,
-            };
-            if !at_once {
-                return Ok(decision);
+            match decision.steps.first() {
+                Some(step) if self.awaits_stray(step) => return Ok(decision),
+                Some(Step::DecideExit { .. } | Step::CloseCycle { .. }) => self.carry_out(decision.steps)?,
+                Some(Step::OpenCycle { cycle }) if self.is_funded() => self.begin_cycle(*cycle)?,
+                _ => return Ok(decision),
             }
-            self.carry_out(decision.steps)?;
         }
     }
 
@@ -651,7 +645,7 @@ impl<'a> Engine<'a> {
     /// Sees to it that an order, or what is to be cancelled together, does not have to wait for a connection.
     fn stay_ready(&mut self) {
         let live = self.ledger.cycle.iter().flat_map(|cycle| cycle.live_orders()).count();
-        self.world.exchange.stay_ready(live.clamp(1, READY_REQUESTS));
+        self.world.exchange.stay_ready(live.max(1));
     }
 
     fn fresh_quote(&self, now: Timestamp) -> Option<&Quote> {

@@ -84,9 +84,7 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     }
 
     fn stay_ready(&mut self, requests: usize) {
-        if self.transport.ready() < requests {
-            self.transport.make_ready(requests);
-        }
+        self.transport.stay_ready(requests);
     }
 
     /// Asks what is open or recently closed, then the history of the last seven days. Older orders are found by
