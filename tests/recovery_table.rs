@@ -106,13 +106,35 @@ fn believed(name: &str) -> (Vec<Record>, OrderKey) {
         "unknown, slot free" => (vec![], it),
         "unknown, slot taken" => then(vec![accepted(it)]),
         "next cycle, one is open" => (vec![], key(3, Slot::Buy(1), 1)),
-        "next cycle, none is open" => {
-            (vec![Record::CycleClosed { cycle: 2, profit: Decimal::ZERO }], key(3, Slot::Buy(1), 1))
+        "next cycle, none is open" => (vec![end_of_cycle()], key(3, Slot::Buy(1), 1)),
+        "closed cycle, unknown" => (vec![end_of_cycle()], it),
+        "closed cycle, unknown, later cycle open" => {
+            (vec![end_of_cycle(), Record::CycleOpened { cycle: 3, began: NOW }], it)
+        }
+        "closed cycle, absent" => then(vec![Record::OrderAbsent { key: it }, end_of_cycle()]),
+        "closed cycle, refused" => {
+            let refused = Record::OrderRefused { key: it, refusal: Refusal::Filter, message: String::new() };
+            then(vec![refused, end_of_cycle()])
+        }
+        "closed cycle, settled" => then(vec![accepted(it), closed(it, OrderStatus::Cancelled, "0"), end_of_cycle()]),
+        "closed cycle, before a refused attempt" => {
+            let next = key(2, Slot::Buy(1), 2);
+            let refused = Record::OrderRefused { key: next, refusal: Refusal::Filter, message: String::new() };
+            let end = closed(it, OrderStatus::Cancelled, "0");
+            then(vec![accepted(it), end, planned(next), refused, end_of_cycle()])
+        }
+        "two cycles ago" => {
+            let next = Record::CycleClosed { cycle: 3, profit: Decimal::ZERO };
+            (vec![end_of_cycle(), Record::CycleOpened { cycle: 3, began: NOW }, next], it)
         }
         other => panic!("the table has a row that the test does not know: {other}"),
     };
     let about = if name == "unknown, slot taken" { key(2, Slot::Buy(1), 2) } else { about };
     (records, about)
+}
+
+fn end_of_cycle() -> Record {
+    Record::CycleClosed { cycle: 2, profit: Decimal::ZERO }
 }
 
 fn ledger(records: &[Record]) -> Ledger {
@@ -210,6 +232,13 @@ fn an_execution_is_booked_once_and_only_for_an_order_that_can_have_it() {
         ("earlier cycle", false),
         ("unknown, slot free", false),
         ("next cycle, none is open", false),
+        ("closed cycle, unknown", true),
+        ("closed cycle, unknown, later cycle open", true),
+        ("closed cycle, absent", true),
+        ("closed cycle, refused", true),
+        ("closed cycle, settled", false),
+        ("closed cycle, before a refused attempt", false),
+        ("two cycles ago", false),
     ] {
         let (records, about) = believed(name);
         let mut ledger = ledger(&records);
@@ -220,5 +249,54 @@ fn an_execution_is_booked_once_and_only_for_an_order_that_can_have_it() {
             ledger.apply(NOW, &fact).unwrap();
             assert_eq!(reconcile::execution(&ledger, about, &execution), None, "{name}: booked twice");
         }
+    }
+}
+
+#[test]
+fn what_a_lost_order_of_the_closed_cycle_bought_belongs_to_the_next() {
+    for (name, in_cycle) in [("closed cycle, unknown", false), ("closed cycle, unknown, later cycle open", true)] {
+        let (records, about) = believed(name);
+        let mut ledger = ledger(&records);
+        ledger.apply(NOW, &executed(about, "0.0005")).unwrap();
+        if !in_cycle {
+            ledger.apply(NOW, &Record::CycleOpened { cycle: 3, began: NOW }).unwrap();
+        }
+        let held = ledger.cycle.as_ref().unwrap().held();
+        assert_eq!((held.quantity, held.cost), (d("0.0005"), d("25")), "{name}");
+        assert!(held.since.is_some(), "{name}: it would never be offered");
+        assert_eq!(ledger.totals.executions, 1);
+    }
+}
+
+#[test]
+fn a_sale_for_the_closed_cycle_that_nobody_knew_of_raises_the_alarm_once() {
+    let mut ledger = ledger(&[end_of_cycle()]);
+    let sell = key(2, Slot::Sell(0), 1);
+    let Record::Executed { mut execution, .. } = executed(sell, "0.0005") else { unreachable!() };
+    execution.side = Side::Sell;
+    assert_eq!(reconcile::execution(&ledger, sell, &execution), None);
+    let alarm = reconcile::late_sale(&ledger, sell, &execution).unwrap();
+    ledger.apply(NOW, &alarm).unwrap();
+    assert_eq!(reconcile::late_sale(&ledger, sell, &execution), None);
+}
+
+#[test]
+fn a_sell_of_the_next_cycle_is_adopted_with_what_the_closed_one_left() {
+    for slot in [Slot::Sell(0), Slot::Exit] {
+        let (records, bought) = believed("closed cycle, unknown");
+        let mut ledger = ledger(&records);
+        ledger.apply(NOW, &executed(bought, "0.001")).unwrap();
+        let sell = key(3, slot, 1);
+        let mut report = report("open", sell, "50000");
+        report.spec = OrderSpec::Limit { side: Side::Sell, price: d("51000"), quantity: d("0.001"), post_only: false };
+        let Finding::Facts(facts) = reconcile::report(&ledger, sell, &report, Source::Answer) else {
+            panic!("{slot}: it does not fit");
+        };
+        for fact in &facts {
+            ledger.apply(NOW, fact).unwrap();
+        }
+        let cycle = ledger.cycle.unwrap();
+        assert_eq!(cycle.orders[&sell].offered.cost, d("50"), "{slot}");
+        assert_eq!(cycle.exit.is_some(), slot == Slot::Exit, "{slot}");
     }
 }

@@ -12,15 +12,18 @@
 //! | forgotten (an earlier attempt or cycle) | nothing from the stream; stray from an answer | nothing | nothing |
 //!
 //! The stream may be late, doubled and out of order: its rows can add facts, never take one back.
+//!
+//! A fill is booked for an order that is live; or for one of the cycle that was closed last, if nobody knew of it then: a
+//! power cut can take the record of an order that is still on its way.
 
 use std::time::Duration;
 
 use super::instrument::Instrument;
 use super::ledger::{Cycle, End, Ledger, Lot, Order, OrderState};
 use super::money::{self, Decimal};
-use super::order::{Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Slot};
+use super::order::{Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Side, Slot};
 use super::parameters::TakeProfitMode;
-use super::record::{AlarmCause, Offer, Record};
+use super::record::{AlarmCause, ExitCause, Offer, Record};
 use super::time::Timestamp;
 
 /// How far the exchange's clock may be from ours when "created before the cycle" is judged.
@@ -107,11 +110,33 @@ pub fn report(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Sour
 }
 
 /// What follows from an execution: the fact that it is to be booked, unless it is booked already or belongs to an
-/// order that is settled. `None` too for an order that the ledger does not have: that is to be adopted first.
+/// order that is settled. `None` too for an order that the ledger does not have: that is to be adopted first. Only what an
+/// order bought whose cycle is closed is booked without it.
 pub fn execution(ledger: &Ledger, key: OrderKey, execution: &Execution) -> Option<Record> {
-    let order = ledger.order(key).filter(|order| order.is_live())?;
-    let new = !order.exec_ids.contains(&execution.exec_id);
+    let new = match ledger.order(key) {
+        Some(order) => order.is_live() && !order.exec_ids.contains(&execution.exec_id),
+        None => {
+            let bought = (key.slot.side(), execution.side) == (Side::Buy, Side::Buy);
+            bought && ledger.is_late(key, &execution.exec_id)
+        }
+    };
     new.then(|| Record::Executed { key, execution: execution.clone() })
+}
+
+/// Why no new buys may be made after an execution: it sold for a cycle that is closed, and nobody knew of its order. What it
+/// sold was written off, or is still counted as held.
+pub fn late_sale(ledger: &Ledger, key: OrderKey, execution: &Execution) -> Option<Record> {
+    let cause = AlarmCause::LostHistory;
+    let late = execution.side == Side::Sell && ledger.is_late(key, &execution.exec_id);
+    let message = || {
+        format!(
+            "order {} has sold {} after its cycle was closed, and the journal does not know it: what is counted as held may be \
+             gone. No new buys: compare the account with `recompra status`, then let `recompra stop --close` sell what is held",
+            execution.link_id,
+            money::text(execution.quantity)
+        )
+    };
+    (late && !ledger.alarms.contains_key(&cause)).then(|| Record::Alarmed { cause, message: message() })
 }
 
 /// Whether the exchange reports more executed than is booked.
@@ -202,26 +227,31 @@ fn amendment(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Sourc
 /// tail, or all of it. `None` if it does not fit, or ended without having done anything.
 fn adoption(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Option<Vec<Record>> {
     let mut facts = Vec::new();
-    let lots = match &ledger.cycle {
+    let next;
+    let cycle = match &ledger.cycle {
         Some(cycle) if cycle.number == key.cycle => {
             if cycle.live(key.slot).is_some() || is_older_than_cycle(cycle.opened, report) {
                 return None;
             }
-            Some(cycle)
+            cycle
         }
         Some(_) => return None,
         None => {
             facts.push(Record::CycleOpened { cycle: key.cycle, began: report.created });
-            None
+            next = ledger.next_cycle(key.cycle, report.created);
+            &next
         }
     };
     let offer = match key.slot {
         Slot::Buy(_) => None,
         Slot::Sell(_) | Slot::Exit => {
             let instrument = ledger.instrument.as_ref()?;
-            Some(offer_of(lots?, key.slot, report.spec.quantity()?, None, instrument).ok()?)
+            Some(offer_of(cycle, key.slot, report.spec.quantity()?, None, instrument).ok()?)
         }
     };
+    if key.slot == Slot::Exit && cycle.exit.is_none() {
+        facts.push(Record::ExitDecided { cause: ExitCause::Found });
+    }
     if report.spec.side() != key.slot.side() {
         return None;
     }

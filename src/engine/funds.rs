@@ -70,7 +70,11 @@ impl Engine<'_> {
 
     /// Counts a fill of this bot's own. One that an answer may hold already makes it worthless.
     pub(super) fn count_funds(&mut self, key: OrderKey, execution: &Execution) {
-        let (Some(funds), Some(order)) = (&mut self.funds, self.ledger.order(key)) else { return };
+        let Some(funds) = &mut self.funds else { return };
+        let Some(order) = self.ledger.order(key) else {
+            self.funds = None;
+            return;
+        };
         let placed_since = order.planned > funds.at && !order.was_placed_unseen();
         if !placed_since && execution.time < funds.at.after(MARGIN) {
             self.funds = None;

@@ -310,6 +310,9 @@ impl Engine<'_> {
         if let Some(fact) = reconcile::execution(&self.ledger, key, execution) {
             return self.record(vec![fact]);
         }
+        if let Some(alarm) = reconcile::late_sale(&self.ledger, key, execution) {
+            return self.record(vec![alarm]);
+        }
         let believed = reconcile::belief(&self.ledger, key);
         if matches!(believed, reconcile::Belief::Nothing | reconcile::Belief::Absent | reconcile::Belief::Refused) {
             self.unknown_executions.insert(key);

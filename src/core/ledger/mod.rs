@@ -14,7 +14,10 @@
 //!
 //! Money moves between accounts and is never computed twice. A buy's execution adds quantity and cost to the
 //! lot of its level. A planned sell takes them from the lots onto itself; what it did not sell comes back
-//! when it is settled, and the cost of what it sold meets its proceeds there.
+//! when it is settled, and the cost of what it sold meets its proceeds there. A buy that the journal lost and that is
+//! filled after its cycle's end goes to the lots of the next one.
+
+mod cycle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,14 +27,11 @@ use serde::{Deserialize, Serialize};
 use super::instrument::Instrument;
 use super::money::{self, Decimal};
 use super::order::{Execution, OrderKey, OrderSpec, OrderStatus, Side, Slot};
-use super::record::{AlarmCause, ExitCause, Offer, Reason, Record, Refusal};
+use super::record::{AlarmCause, Offer, Record};
 use super::time::Timestamp;
+use cycle::{COST_SCALE, end_of};
 
-/// Cost is divided to this many decimals when a sell ends half filled; the rest keeps the rounding.
-const COST_SCALE: u32 = 12;
-
-/// So many attempts of a slot that were refused are remembered.
-const KEPT_REFUSALS: u32 = 4;
+pub use cycle::{ClosedCycle, Cycle, End, Lot, Order, OrderState};
 
 /// Everything the bot knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct Ledger {
     pub last_cycle: u64,
     /// What closed cycles left: dust without cost, and lots that raced the take profit, with theirs.
     pub carry: Lot,
+    /// What tells late fills of the cycle that was closed last from those that are booked.
+    #[serde(default)]
+    pub closed: Option<ClosedCycle>,
     /// When the last cycle's end was settled; the cycle delay counts from here.
     pub last_end: Option<Timestamp>,
     /// Fee rates as fills have shown them.
@@ -60,17 +63,6 @@ pub struct Ledger {
     pub watching: bool,
     /// Whether the last process ended as asked, so that nothing it did is missing here.
     pub ended: bool,
-}
-
-/// Quantity and what it cost.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lot {
-    /// Held, in base coin, net of fees taken in it.
-    pub quantity: Decimal,
-    /// Quote coin that left the account for it.
-    pub cost: Decimal,
-    /// When the first of it came that has not been offered yet.
-    pub since: Option<Timestamp>,
 }
 
 /// Fee rates as fractions, as fills have shown them.
@@ -98,104 +90,6 @@ pub struct Totals {
     pub written_off: Decimal,
 }
 
-/// One cycle, from its first buy until nothing is held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cycle {
-    /// Its number.
-    pub number: u64,
-    /// When it began.
-    pub opened: Timestamp,
-    /// What is held and not offered, by the level that bought it.
-    #[serde(with = "pairs")]
-    pub lots: BTreeMap<u8, Lot>,
-    /// Every order of the cycle.
-    pub orders: BTreeMap<OrderKey, Order>,
-    /// Why it is to be closed at market.
-    pub exit: Option<ExitCause>,
-    /// Net proceeds of settled sells less the cost of what they sold, in quote coin.
-    pub profit: Decimal,
-    /// When a buy was last settled with fills.
-    pub bought: Option<Timestamp>,
-    /// When a sell was last settled with fills.
-    pub sold: Option<Timestamp>,
-}
-
-/// One order as the ledger believes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// What it asks for.
-    pub spec: OrderSpec,
-    /// Where it stands.
-    pub state: OrderState,
-    /// The exchange's name of it, once known.
-    pub order_id: Option<String>,
-    /// Why it exists; `None` for an adopted one.
-    pub reason: Option<Reason>,
-    /// When it was planned.
-    pub planned: Timestamp,
-    /// Whether the exchange refused it because an order of its name was there before.
-    #[serde(default)]
-    pub name_taken: bool,
-    /// When a cancel was last asked for.
-    pub cancel_asked: Option<Timestamp>,
-    /// Whether somebody amended it: then only the exchange knows when it is full.
-    pub amended: bool,
-    /// Booked, in base coin.
-    pub executed_quantity: Decimal,
-    /// Booked, in quote coin.
-    pub executed_value: Decimal,
-    /// Booked executions less fees in quote coin: what a sell brought.
-    pub proceeds: Decimal,
-    /// When the last execution was booked.
-    pub last_execution: Option<Timestamp>,
-    /// For sells: what was offered.
-    pub offered: Lot,
-    /// The level to which an unsold rest returns.
-    pub home: u8,
-    /// Names of the booked executions; dropped when the order is settled.
-    pub exec_ids: BTreeSet<String>,
-    /// How many attempts of this slot were refused in a row before this one.
-    pub refused_before: u32,
-}
-
-/// Where an order stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OrderState {
-    /// About to be sent, or sent without an answer: its fate is unknown.
-    Planned,
-    /// Taken by the exchange and not known to be closed.
-    Open,
-    /// Closed on the exchange; executions are still missing.
-    Closed {
-        /// How it ended.
-        status: OrderStatus,
-        /// What must be booked before it is settled, in base coin.
-        executed_quantity: Decimal,
-    },
-    /// Nothing more can come.
-    Settled {
-        /// How it ended.
-        end: End,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-/// How an order ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// Filled in full.
-    Filled,
-    /// Cancelled, perhaps after fills.
-    Cancelled,
-    /// Refused, at once or later.
-    Refused(Refusal),
-    /// Never arrived: the name is free.
-    Absent,
-}
-
 /// A fact that contradicts those before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contradiction(pub String);
@@ -208,247 +102,20 @@ impl fmt::Display for Contradiction {
 
 impl std::error::Error for Contradiction {}
 
-impl Lot {
-    fn add(&mut self, quantity: Decimal, cost: Decimal, since: Option<Timestamp>) {
-        // Sums of products collect zeros behind the point, and 28 digits are all there is.
-        self.quantity = (self.quantity + quantity).normalize();
-        self.cost = (self.cost + cost).normalize();
-        self.since = [self.since, since].into_iter().flatten().min();
-    }
-
-    /// The part of its cost that goes with selling `quantity` of it: all of it with the last whole step, for what
-    /// remains then is dust, which has no cost.
-    pub fn cost_of_part(&self, quantity: Decimal, instrument: &Instrument) -> Decimal {
-        let sellable = instrument.quantity_down(self.quantity);
-        if quantity >= sellable {
-            return self.cost;
-        }
-        let share = self.cost.checked_mul(quantity).and_then(|product| product.checked_div(sellable));
-        share.map_or(Decimal::ZERO, |share| share.trunc_with_scale(COST_SCALE).normalize())
-    }
-}
-
-impl Order {
-    fn new(spec: OrderSpec, state: OrderState, reason: Option<Reason>, planned: Timestamp) -> Self {
-        Self {
-            spec,
-            state,
-            order_id: None,
-            reason,
-            planned,
-            name_taken: false,
-            cancel_asked: None,
-            amended: false,
-            executed_quantity: Decimal::ZERO,
-            executed_value: Decimal::ZERO,
-            proceeds: Decimal::ZERO,
-            last_execution: None,
-            offered: Lot::default(),
-            home: 0,
-            exec_ids: BTreeSet::new(),
-            refused_before: 0,
-        }
-    }
-
-    /// Whether it may still change: planned, open, or closed with executions missing.
-    pub fn is_live(&self) -> bool {
-        !matches!(self.state, OrderState::Settled { .. })
-    }
-
-    /// Whether it may have been placed long before it was planned: its name was taken, or it was found on the exchange.
-    pub fn was_placed_unseen(&self) -> bool {
-        self.name_taken || self.reason.is_none()
-    }
-
-    /// Whether its fate is unknown.
-    pub fn is_unknown(&self) -> bool {
-        self.state == OrderState::Planned
-    }
-
-    /// Whether a cancel makes sense: it is known to be open, and none has been asked for.
-    pub fn is_cancellable(&self) -> bool {
-        self.state == OrderState::Open && self.cancel_asked.is_none()
-    }
-
-    /// How it ended, if it has.
-    pub fn end(&self) -> Option<End> {
-        match self.state {
-            OrderState::Settled { end, .. } => Some(end),
-            _ => None,
-        }
-    }
-
-    /// Whether the exchange refused it when it was sent, and so never took it, unless the name was taken already.
-    pub fn was_refused_at_once(&self) -> bool {
-        matches!(self.end(), Some(End::Refused(_))) && self.order_id.is_none()
-    }
-
-    /// Whether every bit of it was executed and booked.
-    pub fn is_filled(&self) -> bool {
-        self.end() == Some(End::Filled)
-    }
-
-    /// How many attempts of its slot have been refused in a row, this one included.
-    pub fn refused_in_a_row(&self) -> u32 {
-        match self.end() {
-            Some(End::Refused(_)) => self.refused_before.saturating_add(1),
-            _ => 0,
-        }
-    }
-
-    /// What is left of its quantity, in base coin; zero for orders sized in quote coin.
-    pub fn leaves_quantity(&self) -> Decimal {
-        self.spec.quantity().map_or(Decimal::ZERO, |quantity| (quantity - self.executed_quantity).max(Decimal::ZERO))
-    }
-
-    /// The most quote coin that the rest of a live buy can still cost.
-    pub fn leaves_notional(&self) -> Decimal {
-        match self.spec {
-            _ if !self.is_live() => Decimal::ZERO,
-            OrderSpec::Limit { side: Side::Buy, price, .. } => price * self.leaves_quantity(),
-            OrderSpec::MarketBuy { amount } => (amount - self.executed_value).max(Decimal::ZERO),
-            OrderSpec::Limit { .. } | OrderSpec::MarketSell { .. } => Decimal::ZERO,
-        }
-    }
-
-    /// The cost of what a sell has sold so far: the offered cost in proportion, all of it once all is sold.
-    pub fn cost_of_sold(&self) -> Decimal {
-        if self.executed_quantity.is_zero() {
-            return Decimal::ZERO;
-        }
-        if self.executed_quantity >= self.offered.quantity {
-            return self.offered.cost;
-        }
-        let share = self
-            .offered
-            .cost
-            .checked_mul(self.executed_quantity)
-            .and_then(|product| product.checked_div(self.offered.quantity));
-        share.map_or(Decimal::ZERO, |share| share.trunc_with_scale(COST_SCALE).normalize())
-    }
-}
-
-impl Cycle {
-    fn new(number: u64, opened: Timestamp, carry: Lot) -> Self {
-        let since = (carry.cost > Decimal::ZERO).then_some(opened);
-        Self {
-            number,
-            opened,
-            lots: BTreeMap::from([(0, Lot { since, ..carry })]),
-            orders: BTreeMap::new(),
-            exit: None,
-            profit: Decimal::ZERO,
-            bought: None,
-            sold: None,
-        }
-    }
-
-    /// The orders of one slot, oldest attempt first.
-    pub fn attempts(&self, slot: Slot) -> impl DoubleEndedIterator<Item = (&OrderKey, &Order)> {
-        let key = |attempt| OrderKey { cycle: self.number, slot, attempt };
-        self.orders.range(key(0)..=key(u32::MAX))
-    }
-
-    /// The latest order of a slot.
-    pub fn latest(&self, slot: Slot) -> Option<(OrderKey, &Order)> {
-        let last = OrderKey { cycle: self.number, slot, attempt: u32::MAX };
-        let (key, order) = self.orders.range(..=last).next_back()?;
-        (key.slot == slot).then_some((*key, order))
-    }
-
-    /// The live order of a slot.
-    pub fn live(&self, slot: Slot) -> Option<(OrderKey, &Order)> {
-        self.latest(slot).filter(|(_, order)| order.is_live())
-    }
-
-    /// Every live order.
-    pub fn live_orders(&self) -> impl Iterator<Item = (OrderKey, &Order)> {
-        self.orders.iter().filter(|(_, order)| order.is_live()).map(|(key, order)| (*key, order))
-    }
-
-    /// The name of the next order of a slot: the first attempt, the same again if that never arrived, else the next.
-    pub fn next_key(&self, slot: Slot) -> OrderKey {
-        let attempt = match self.latest(slot) {
-            None => 1,
-            Some((key, order)) if order.end() == Some(End::Absent) => key.attempt,
-            Some((key, _)) => key.attempt + 1,
-        };
-        OrderKey { cycle: self.number, slot, attempt }
-    }
-
-    /// Drops what no rule needs any more: a level that is bought and sold a thousand times keeps one order a side.
-    /// The base order's executions stay, for they make the price that the ladder hangs from; so do the last refusals, which
-    /// the exchange may yet belie.
-    fn forget_attempts_before(&mut self, key: OrderKey) {
-        self.orders.retain(|earlier, order| {
-            let refusal = order.was_refused_at_once()
-                && (key.attempt.saturating_sub(KEPT_REFUSALS)..key.attempt).contains(&earlier.attempt);
-            earlier.slot != key.slot || refusal || (key.slot == Slot::Buy(0) && order.executed_quantity > Decimal::ZERO)
-        });
-    }
-
-    /// Everything held: lots and what live sells offer, less what those have sold.
-    pub fn held(&self) -> Lot {
-        let mut held = Lot::default();
-        for lot in self.lots.values() {
-            held.quantity += lot.quantity;
-            held.cost += lot.cost;
-            held.since = [held.since, lot.since].into_iter().flatten().min();
-        }
-        for (_, order) in self.live_orders().filter(|(key, _)| key.slot.side() == Side::Sell) {
-            held.quantity += order.offered.quantity - order.executed_quantity.min(order.offered.quantity);
-            held.cost += order.offered.cost - order.cost_of_sold();
-        }
-        Lot { quantity: held.quantity.normalize(), cost: held.cost.normalize(), since: held.since }
-    }
-
-    /// Quote coin bound: the cost of what is held, and the most that live buys can still cost.
-    pub fn committed(&self) -> Decimal {
-        self.live_orders().fold(self.held().cost, |sum, (_, order)| sum + order.leaves_notional())
-    }
-
-    /// The average price of the base order, once it is settled with fills.
-    pub fn base_price(&self) -> Option<Decimal> {
-        let (mut quantity, mut value) = (Decimal::ZERO, Decimal::ZERO);
-        for (_, order) in self.attempts(Slot::Buy(0)) {
-            if order.is_live() {
-                return None;
-            }
-            quantity += order.executed_quantity;
-            value += order.executed_value;
-        }
-        value.checked_div(quantity)
-    }
-
-    /// Takes coins that are gone from the lots, the deepest level first. Their cost is lost.
-    fn write_off(&mut self, quantity: Decimal) -> Result<(), Contradiction> {
-        let mut left = quantity;
-        for lot in self.lots.values_mut().rev() {
-            let part = left.min(lot.quantity).max(Decimal::ZERO);
-            let share = lot.cost.checked_mul(part).and_then(|product| product.checked_div(lot.quantity));
-            let whole = part == lot.quantity;
-            let cost = if whole { lot.cost } else { share.unwrap_or_default().trunc_with_scale(COST_SCALE) };
-            lot.quantity = (lot.quantity - part).normalize();
-            lot.cost = (lot.cost - cost).normalize();
-            self.profit = (self.profit - cost).normalize();
-            left -= part;
-        }
-        if left.is_zero() {
-            return Ok(());
-        }
-        contradiction(format!("{} more is missing than is held and not offered", money::text(left)))
-    }
-
-    /// Whether the take profit that ends the cycle has been filled: the base lot's, or everything's.
-    pub fn is_ending(&self) -> bool {
-        self.latest(Slot::Sell(0)).is_some_and(|(_, order)| order.is_filled())
-    }
-}
-
 impl Ledger {
     /// The order of this name, if it belongs to the open cycle.
     pub fn order(&self, key: OrderKey) -> Option<&Order> {
         self.cycle.as_ref()?.orders.get(&key)
+    }
+
+    /// Whether an execution is of an order that belongs to the cycle which was closed last, and that nobody knew of then.
+    pub fn is_late(&self, key: OrderKey, exec_id: &str) -> bool {
+        self.closed.as_ref().is_some_and(|closed| closed.lacks(key, exec_id))
+    }
+
+    /// The cycle that would be open if one was opened now: it begins with what those before it have left.
+    pub fn next_cycle(&self, number: u64, began: Timestamp) -> Cycle {
+        Cycle::new(number, began, self.carry.clone())
     }
 
     /// Why no new buys are made, if they are not.
@@ -533,7 +200,8 @@ impl Ledger {
             return contradiction(format!("cycle {number} opened after cycle {}", self.last_cycle));
         }
         self.last_cycle = number;
-        self.cycle = Some(Cycle::new(number, began, std::mem::take(&mut self.carry)));
+        self.cycle = Some(self.next_cycle(number, began));
+        self.carry = Lot::default();
         Ok(())
     }
 
@@ -652,6 +320,44 @@ impl Ledger {
         };
         let fee = |coin: &str| if execution.fee_coin == coin { execution.fee } else { Decimal::ZERO };
         let (base_fee, quote_fee) = (fee(base_coin), fee(quote_coin));
+        let settled = match execution.side {
+            Side::Buy if self.is_late(key, &execution.exec_id) => {
+                let bought =
+                    Lot { quantity: execution.quantity - base_fee, cost: execution.value + quote_fee, since: None };
+                self.book_late(time, &bought, &execution.exec_id);
+                None
+            }
+            _ => self.book_live(time, key, execution, base_fee, quote_fee)?,
+        };
+        self.fees.observe(execution, base_fee, quote_fee);
+        *self.totals.fees.entry(execution.fee_coin.clone()).or_default() += execution.fee;
+        self.totals.executions += 1;
+        match settled {
+            Some(end) => self.settle(time, key, end),
+            None => Ok(()),
+        }
+    }
+
+    /// What a lost order of the closed cycle has bought goes where that cycle's other lots went.
+    fn book_late(&mut self, time: Timestamp, bought: &Lot, exec_id: &str) {
+        if let Some(closed) = &mut self.closed {
+            closed.note(exec_id);
+        }
+        match &mut self.cycle {
+            Some(cycle) => cycle.lots.entry(0).or_default().add(bought.quantity, bought.cost, Some(time)),
+            None => self.carry.add(bought.quantity, bought.cost, None),
+        }
+    }
+
+    /// A fill of an order of the open cycle. How the order ended, if that was the last of it.
+    fn book_live(
+        &mut self,
+        time: Timestamp,
+        key: OrderKey,
+        execution: &Execution,
+        base_fee: Decimal,
+        quote_fee: Decimal,
+    ) -> Result<Option<End>, Contradiction> {
         let order = self.live_order(key, "executed")?;
         if order.spec.side() != execution.side {
             return contradiction(format!("order {key} was executed on the other side"));
@@ -682,13 +388,7 @@ impl Ledger {
                 self.open_cycle_mut("executed")?.lots.entry(home).or_default().quantity -= base_fee;
             }
         }
-        self.fees.observe(execution, base_fee, quote_fee);
-        *self.totals.fees.entry(execution.fee_coin.clone()).or_default() += execution.fee;
-        self.totals.executions += 1;
-        match settled {
-            Some(end) => self.settle(time, key, end),
-            None => Ok(()),
-        }
+        Ok(settled)
     }
 
     fn settle(&mut self, time: Timestamp, key: OrderKey, end: End) -> Result<(), Contradiction> {
@@ -733,25 +433,11 @@ impl Ledger {
             ));
         }
         self.carry = Lot { since: None, ..cycle.held() };
+        self.closed = Some(ClosedCycle::new(&cycle));
         self.last_end = Some(cycle.sold.unwrap_or(time));
         self.totals.cycles += 1;
         self.totals.profit += profit;
         Ok(())
-    }
-}
-
-impl Order {
-    /// How it ends if the executions that are booked are all there can be.
-    fn settled_by_executions(&self) -> Option<End> {
-        match self.state {
-            OrderState::Closed { status, executed_quantity } if self.executed_quantity >= executed_quantity => {
-                Some(end_of(status, false))
-            }
-            OrderState::Open if !self.amended => {
-                self.spec.quantity().filter(|quantity| self.executed_quantity >= *quantity).map(|_| End::Filled)
-            }
-            _ => None,
-        }
     }
 }
 
@@ -764,32 +450,6 @@ impl ObservedFees {
             Side::Buy if !base_fee.is_zero() => self.buy = rate(base_fee, execution.quantity).or(self.buy),
             Side::Sell | Side::Buy => {}
         }
-    }
-}
-
-fn end_of(status: OrderStatus, maker_only_refused: bool) -> End {
-    match status {
-        OrderStatus::Filled => End::Filled,
-        _ if maker_only_refused => End::Refused(Refusal::MakerOnly),
-        OrderStatus::Rejected => End::Refused(Refusal::Other),
-        OrderStatus::Cancelled | OrderStatus::Open => End::Cancelled,
-    }
-}
-
-/// Lots as a list of pairs: JSON's keys are texts, a level is a number.
-mod pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::Lot;
-
-    pub(super) fn serialize<S: Serializer>(lots: &BTreeMap<u8, Lot>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(lots)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u8, Lot>, D::Error> {
-        Vec::<(u8, Lot)>::deserialize(deserializer).map(|pairs| pairs.into_iter().collect())
     }
 }
 
