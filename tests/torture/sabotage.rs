@@ -74,6 +74,18 @@ impl<E: Exchange> Exchange for Saboteur<E> {
         self.exchange.instrument()
     }
 
+    fn greet(&mut self) -> Result<Instrument, Fault> {
+        self.exchange.greet()
+    }
+
+    fn admit(&mut self) -> Result<Ticker, Fault> {
+        self.exchange.admit()
+    }
+
+    fn look(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+        self.exchange.look(from, to)
+    }
+
     fn ticker(&mut self) -> Result<Ticker, Fault> {
         self.exchange.ticker()
     }
