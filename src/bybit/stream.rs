@@ -84,6 +84,13 @@ impl PrivateStream {
     }
 
     fn run(&self, listener: &Sender<Signal>, stopper: &Stopper, lines: Option<&Sender<Line>>) {
+        if self.address.is_secure()
+            && let Err(error) = self.tls.connector()
+        {
+            // Each attempt to connect will say so too. It is asked for here because nobody waits for this thread: others can
+            // open their connections while it is built.
+            log::debug!("stream: {error}");
+        }
         keep_connected(
             self.timings,
             stopper,
