@@ -102,6 +102,17 @@ pub struct Fault {
     pub message: String,
 }
 
+impl Fault {
+    /// The same once the clock has been corrected by so many milliseconds: a moment that it names moves with the clock.
+    #[must_use]
+    pub fn after_correction(mut self, milliseconds: i64) -> Self {
+        if let FaultKind::RateLimited { until } = &mut self.kind {
+            until.0 = until.0.saturating_add(milliseconds);
+        }
+        self
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.endpoint)?;

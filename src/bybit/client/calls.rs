@@ -42,7 +42,8 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         let check = self.time_check(before, &time?)?;
         let check = self.quicker(check)?;
         self.follow(check);
-        self.read_instrument(&instrument?)
+        let instrument = instrument.map_err(|fault| fault.after_correction(check.behind_ms))?;
+        self.read_instrument(&instrument)
     }
 
     fn admit(&mut self) -> Result<Ticker, Fault> {
