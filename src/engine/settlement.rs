@@ -91,6 +91,7 @@ impl Engine<'_> {
             let answered = self.ask_executions(key)?;
             return if answered { self.on_missing_executions(key) } else { Ok(()) };
         }
+        let asked = self.now();
         match self.world.exchange.order(&key.link_id(&self.assignment.bot)) {
             Ok(Some(report)) => {
                 self.answered();
@@ -98,9 +99,9 @@ impl Engine<'_> {
             }
             Ok(None) => {
                 self.answered();
-                self.on_absence(key)
+                self.on_absence(key, asked)
             }
-            Err(fault) if fault.kind == FaultKind::NotOpen => self.on_absence(key),
+            Err(fault) if fault.kind == FaultKind::NotOpen => self.on_absence(key, asked),
             Err(fault) => self.weigh(&fault),
         }
     }
@@ -170,9 +171,9 @@ impl Engine<'_> {
         if known { Ok(()) } else { self.record(vec![Record::Alarmed { cause, message }]) }
     }
 
-    /// The exchange knows nothing of an order. That is believed once it could no longer be otherwise.
-    fn on_absence(&mut self, key: OrderKey) -> Result<(), Failure> {
-        let now = self.now();
+    /// The exchange knows nothing of an order. That is believed once it could no longer be otherwise when it was asked: an
+    /// answer may come late, and the order have come meanwhile.
+    fn on_absence(&mut self, key: OrderKey, asked: Timestamp) -> Result<(), Failure> {
         let Some(doubt) = self.doubts.get_mut(&key) else { return Ok(()) };
         doubt.absent = doubt.absent.saturating_add(1);
         let doubt = doubt.clone();
@@ -182,7 +183,7 @@ impl Engine<'_> {
         // Counted from the doubt on: the request may have been signed and sent long after it was planned, when the machine
         // was suspended in between.
         let from = doubt.since;
-        if doubt.absent < ABSENT_ANSWERS || now.since(from) < patience {
+        if doubt.absent < ABSENT_ANSWERS || asked.since(from) < patience {
             return Ok(());
         }
         if !self.ask_executions(key)? {
