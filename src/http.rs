@@ -82,6 +82,12 @@ pub trait Transport {
         requests.iter().map(|request| self.send(request)).collect()
     }
 
+    /// Opens connections for so many requests at once, and waits for that: the next ones do not pay for it. Whether there is
+    /// one; why not, the next request tells.
+    fn connect(&mut self, _requests: usize) -> bool {
+        true
+    }
+
     /// Sees to it that so many requests at once, or as many as it sends at once, find open connections; does not wait.
     fn stay_ready(&mut self, _requests: usize) {}
 }

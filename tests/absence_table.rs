@@ -22,7 +22,7 @@ use recompra::core::{Decimal, Timestamp};
 use recompra::engine::ports::{
     Balance, Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, Ticker,
 };
-use recompra::engine::{Assignment, Engine, World};
+use recompra::engine::{Assignment, Engine, STREAM_PATIENCE, World};
 
 const TABLE: &str = "
 believed              | a minute | 25 hours | 8 days
@@ -206,6 +206,7 @@ fn written(belief: &str, away: Duration) -> String {
         reconcile_interval: recompra::engine::RECONCILE_INTERVAL,
         clock_interval: recompra::engine::CLOCK_INTERVAL,
         readiness_interval: None,
+        stream_patience: STREAM_PATIENCE,
     };
     Engine::new(world, assignment, ledger(belief)).run().unwrap();
     let notes = notes.borrow();

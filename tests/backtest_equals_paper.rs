@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::unbounded;
 use recompra::backtest;
 use recompra::bybit::{
-    Client, Credentials, Environment, Hosts, HttpTimings, HttpTransport, PrivateStream, StreamTimings, Tls,
+    Client, Credentials, Environment, Hosts, HttpLimits, HttpTransport, PrivateStream, StreamTimings, Tls,
 };
 use recompra::config;
 use recompra::core::ledger::Ledger;
@@ -20,7 +20,7 @@ use recompra::core::record::Record;
 use recompra::core::strategy::Goal;
 use recompra::core::{Decimal, Timestamp, money};
 use recompra::engine::ports::Observer;
-use recompra::engine::{Assignment, CLOCK_INTERVAL, Engine, World};
+use recompra::engine::{Assignment, CLOCK_INTERVAL, Engine, STREAM_PATIENCE, World};
 use recompra::journal::Forgetful;
 use recompra::simulation::driver::Pace;
 use recompra::simulation::lockstep::Lockstep;
@@ -62,7 +62,8 @@ fn paper(market: Box<dyn Market + Send>, parameters: &Parameters) -> Diary {
     let (rest, stream) = (format!("http://{}", server.address()), format!("ws://{}/v5/private", server.address()));
     let hosts = Hosts::new(Environment::Demo, Some(&rest), Some(&stream), None).unwrap();
     let credentials = Credentials::new(DEFAULT_KEY, DEFAULT_SECRET).unwrap();
-    let transport = HttpTransport::new(&hosts.rest_url, &Tls::none(), HttpTimings::default());
+    let limits = HttpLimits { at_once: 1, ..HttpLimits::default() };
+    let transport = HttpTransport::new(&hosts.rest_url, &Tls::none(), limits);
     let mut client = Client::new(transport, lockstep.clone(), &parameters.symbol, Some(credentials.clone()));
     let (signals, received) = unbounded();
     let mut feed = lockstep.feed(received);
@@ -86,6 +87,7 @@ fn paper(market: Box<dyn Market + Send>, parameters: &Parameters) -> Diary {
         reconcile_interval: Duration::from_secs(24 * 3600),
         clock_interval: CLOCK_INTERVAL,
         readiness_interval: None,
+        stream_patience: STREAM_PATIENCE,
     };
     Engine::new(world, assignment, Ledger::default()).run().unwrap();
     stream.join();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use recompra::bybit::transport::{HttpTimings, HttpTransport};
+use recompra::bybit::transport::{HttpLimits, HttpTransport};
 use recompra::bybit::{Address, Tls};
 use recompra::http::{Method, Request, Transport, TransportError};
 
@@ -32,8 +32,9 @@ fn one_read(stream: &mut TcpStream) -> String {
     String::from_utf8(buffer[..amount].to_vec()).unwrap()
 }
 
-fn quick() -> HttpTimings {
-    HttpTimings { connect: Duration::from_secs(2), whole: Duration::from_secs(5), idle: Duration::from_secs(60) }
+fn quick() -> HttpLimits {
+    let (connect, whole, idle) = (Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(60));
+    HttpLimits { connect, whole, idle, ..HttpLimits::default() }
 }
 
 fn transport(address: &Address) -> HttpTransport {
@@ -164,7 +165,7 @@ fn a_mute_server_is_unknown_when_the_time_is_over() {
         one_read(&mut stream);
         let _ = hold.send(stream);
     });
-    let timings = HttpTimings { whole: Duration::from_millis(150), ..quick() };
+    let timings = HttpLimits { whole: Duration::from_millis(150), ..quick() };
     let start = Instant::now();
     let error = HttpTransport::new(&address, &Tls::none(), timings).send(&post()).unwrap_err();
     assert!(matches!(&error, TransportError::Unknown(reason) if reason.contains("in time")), "{error}");
@@ -180,7 +181,7 @@ fn a_server_that_trickles_is_cut_off_too() {
             std::thread::sleep(Duration::from_millis(5));
         }
     });
-    let timings = HttpTimings { whole: Duration::from_millis(150), ..quick() };
+    let timings = HttpLimits { whole: Duration::from_millis(150), ..quick() };
     let start = Instant::now();
     let error = HttpTransport::new(&address, &Tls::none(), timings).send(&post()).unwrap_err();
     assert!(matches!(error, TransportError::Unknown(_)), "{error}");
@@ -192,7 +193,7 @@ fn a_server_that_never_shakes_hands_is_surely_not_sent() {
     let (hold, _held) = mpsc::channel();
     let plain = server(move |_, stream| drop(hold.send(stream)));
     let address = Address::rest(&format!("https://127.0.0.1:{}", plain.port())).unwrap();
-    let timings = HttpTimings { connect: Duration::from_millis(150), ..quick() };
+    let timings = HttpLimits { connect: Duration::from_millis(150), ..quick() };
     let tls = Tls::build(None).unwrap();
     let error = HttpTransport::new(&address, &tls, timings).send(&post()).unwrap_err();
     assert!(matches!(&error, TransportError::NotSent(reason) if reason.contains("handshake")), "{error}");

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use recompra::bybit::public::{MarketSignal, PublicStream};
 use recompra::bybit::{Address, Credentials, ExchangeClock, PrivateStream, StreamHandle, StreamTimings, Tls};
 use recompra::core::Timestamp;
-use recompra::engine::ports::{Signal, StreamEvent};
+use recompra::engine::ports::{AdjustableClock, Signal, StreamEvent};
 use tungstenite::{Message, WebSocket};
 
 type Peer = WebSocket<TcpStream>;
@@ -50,13 +50,20 @@ fn server(mut each: impl FnMut(usize, Peer) + Send + 'static) -> Address {
     address
 }
 
+/// The stream signs nothing before the clock is set.
+fn set_clock() -> ExchangeClock {
+    let clock = ExchangeClock::starting_at(Timestamp(1_700_000_000_000), Arc::default());
+    clock.correct(0);
+    clock
+}
+
 fn start(address: Address, timings: StreamTimings) -> (StreamHandle, Receiver<Signal>) {
     let (sender, receiver) = unbounded();
     let stream = PrivateStream {
         address,
         tls: Tls::none(),
         credentials: Credentials::new("KEY", "SECRET").unwrap(),
-        clock: Arc::new(ExchangeClock::starting_at(Timestamp(1_700_000_000_000), Arc::default())),
+        clock: Arc::new(set_clock()),
         symbol: "BTCUSDT".to_owned(),
         timings,
     };

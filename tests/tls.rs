@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use crossbeam_channel::unbounded;
 use native_tls::{Identity, TlsAcceptor, TlsStream};
-use recompra::bybit::transport::{HttpTimings, HttpTransport};
+use recompra::bybit::transport::{HttpLimits, HttpTransport};
 use recompra::bybit::{Address, Credentials, ExchangeClock, PrivateStream, StreamTimings, Tls, TlsRoots};
-use recompra::engine::ports::Signal;
+use recompra::engine::ports::{AdjustableClock, Signal};
 use recompra::http::{Method, Request, Response, Transport, TransportError};
 use tungstenite::Message;
 
@@ -110,7 +110,7 @@ fn stream_server(acceptor: TlsAcceptor) -> u16 {
 
 fn rest(host: &str, port: u16, tls: &Tls, times: usize) -> Result<Response, TransportError> {
     let address = Address::rest(&format!("https://{host}:{port}")).unwrap();
-    let mut transport = HttpTransport::new(&address, tls, HttpTimings::default());
+    let mut transport = HttpTransport::new(&address, tls, HttpLimits::default());
     let request = Request {
         method: Method::Post,
         path: "/v5/order/create".to_owned(),
@@ -125,13 +125,20 @@ fn rest(host: &str, port: u16, tls: &Tls, times: usize) -> Result<Response, Tran
     result
 }
 
+/// The stream signs nothing before the clock is set.
+fn set_clock() -> ExchangeClock {
+    let clock = ExchangeClock::new(Arc::default());
+    clock.correct(0);
+    clock
+}
+
 fn first_signal(port: u16, tls: &Tls) -> Signal {
     let (sender, signals) = unbounded();
     let stream = PrivateStream {
         address: Address::stream(&format!("wss://127.0.0.1:{port}/v5/private")).unwrap(),
         tls: tls.clone(),
         credentials: Credentials::new("KEY", "SECRET").unwrap(),
-        clock: Arc::new(ExchangeClock::new(Arc::default())),
+        clock: Arc::new(set_clock()),
         symbol: "BTCUSDT".to_owned(),
         timings: StreamTimings::default(),
     };

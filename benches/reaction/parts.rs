@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use recompra::backtest;
 use recompra::bybit::frame::parse_frame;
-use recompra::bybit::{Address, Client, Credentials, ExchangeClock, HttpTimings, HttpTransport, Tls};
+use recompra::bybit::{Address, Client, Credentials, ExchangeClock, HttpLimits, HttpTransport, Tls};
 use recompra::config;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::{BotName, OrderSpec};
@@ -47,7 +47,7 @@ fn round_trips() {
     let url = format!("{}/v5/market/time", venue.rest());
     let bare = ureq::agent();
     let address = Address::rest(&venue.rest()).expect("an address");
-    let mut ours = HttpTransport::new(&address, &Tls::none(), HttpTimings::default());
+    let mut ours = HttpTransport::new(&address, &Tls::none(), HttpLimits::default());
     let request = Request {
         method: Method::Get,
         path: "/v5/market/time".to_owned(),

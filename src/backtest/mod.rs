@@ -15,7 +15,7 @@ use crate::core::parameters::Parameters;
 use crate::core::strategy::Goal;
 use crate::core::{Decimal, Timestamp};
 use crate::engine::ports::{Clock as _, Observer};
-use crate::engine::{Assignment, Engine, Failure, World};
+use crate::engine::{Assignment, Engine, Failure, STREAM_PATIENCE, World};
 use crate::journal::Forgetful;
 use crate::simulation::Exchange;
 use crate::simulation::direct::Direct;
@@ -81,6 +81,7 @@ pub fn run<M: Market>(
         reconcile_interval: RECONCILE_INTERVAL,
         clock_interval: CLOCK_INTERVAL,
         readiness_interval: None,
+        stream_patience: STREAM_PATIENCE,
     };
     let mut engine = Engine::new(world, assignment, Ledger::default());
     engine.run().map_err(Obstacle::Engine)?;

@@ -46,11 +46,6 @@ impl ExchangeClock {
             stop,
         }))
     }
-
-    /// Whether the exchange has corrected it; before that it is as wrong as the system's wall clock.
-    pub fn is_corrected(&self) -> bool {
-        self.0.corrected.load(Ordering::SeqCst)
-    }
 }
 
 impl Clock for ExchangeClock {
@@ -86,6 +81,11 @@ impl AdjustableClock for ExchangeClock {
         if !self.0.corrected.swap(true, Ordering::SeqCst) {
             self.0.latest.store(i64::MIN, Ordering::SeqCst);
         }
+    }
+
+    /// Before the first correction it is as wrong as the system's wall clock.
+    fn is_corrected(&self) -> bool {
+        self.0.corrected.load(Ordering::SeqCst)
     }
 }
 

@@ -142,7 +142,7 @@ fn dial_one_of(candidates: Vec<SocketAddr>, address: &Address, tls: &Tls, deadli
     if !address.is_secure() {
         return Ok(Socket::Plain(timed));
     }
-    let connector = tls.connector().ok_or_else(|| format!("{host}: TLS is not set up"))?;
+    let connector = tls.connector().map_err(|error| format!("{host}: {error}"))?;
     match connector.connect(host, timed) {
         Ok(stream) => Ok(Socket::Encrypted(Box::new(stream))),
         Err(native_tls::HandshakeError::WouldBlock(_)) => Err(format!("{host}: no TLS handshake in time")),

@@ -40,4 +40,4 @@ pub use link::StreamTimings;
 pub use sign::Credentials;
 pub use stream::{PrivateStream, StreamHandle, StreamReader};
 pub use tls::{Tls, TlsRoots};
-pub use transport::{HttpTimings, HttpTransport};
+pub use transport::{HttpLimits, HttpTransport};

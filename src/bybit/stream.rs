@@ -36,6 +36,8 @@ use crate::engine::ports::{AdjustableClock, Signal};
 const AUTH_VALIDITY: Duration = Duration::from_secs(10);
 const SUBSCRIBE: &str = r#"{"op":"subscribe","args":["order","execution"]}"#;
 
+/// Whether the clock has been corrected is looked at this often.
+const LOOK: Duration = Duration::from_millis(5);
 /// Whoever waits for a push looks this often whether somebody else has something to tell.
 const SLICE: Duration = Duration::from_millis(250);
 /// The longest single wait: what can be added to any clock's time.
@@ -82,6 +84,13 @@ impl PrivateStream {
     }
 
     fn run(&self, listener: &Sender<Signal>, stopper: &Stopper, lines: Option<&Sender<Line>>) {
+        if self.address.is_secure()
+            && let Err(error) = self.tls.connector()
+        {
+            // Each attempt to connect will say so too. It is asked for here because nobody waits for this thread: others can
+            // open their connections while it is built.
+            log::debug!("stream: {error}");
+        }
         keep_connected(
             self.timings,
             stopper,
@@ -98,6 +107,7 @@ impl PrivateStream {
         lines: Option<&Sender<Line>>,
     ) -> Result<Infallible, Trouble> {
         let mut link = Link::open(&self.address, &self.tls, self.timings, stopper)?;
+        self.await_time(stopper)?;
         // Pushes may overtake the answer to `subscribe`; they are passed on once the stream is up.
         let mut early = VecDeque::new();
         for (op, request) in [("auth", self.auth()), ("subscribe", SUBSCRIBE.to_owned())] {
@@ -128,6 +138,18 @@ impl PrivateStream {
             Trouble::Refused(refusal) => self.refused(listener, &refusal),
             trouble => trouble,
         })
+    }
+
+    /// A signature with a wrong date is refused: the exchange tells its time to whoever asks over REST, just now perhaps. If
+    /// nobody learns it, this machine's own will have to do.
+    fn await_time(&self, stopper: &Stopper) -> Result<(), Trouble> {
+        let deadline = Instant::now() + self.timings.answer;
+        while !self.clock.is_corrected() && Instant::now() < deadline {
+            if stopper.pause(LOOK) {
+                return Err(Trouble::Stopped);
+            }
+        }
+        Ok(())
     }
 
     fn auth(&self) -> String {

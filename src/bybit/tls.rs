@@ -2,10 +2,12 @@
 //!
 //! Goes in: nothing, or the file of a private network's own authorities. Comes out: a connector for TLS 1.2 and newer,
 //! and where its roots came from. It is built once, because building it parses every root of the system (up to half a
-//! second on a small board); cloning it is free.
+//! second on a small board); cloning it is free. And it is built when it is first needed, by whoever comes first: connections
+//! to an exchange that is far away are opened meanwhile.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use native_tls::{Certificate, Protocol, TlsConnector, TlsConnectorBuilder};
 
@@ -48,15 +50,22 @@ impl std::error::Error for TlsError {}
 /// The connector and the origin of its roots. Clones share it.
 #[derive(Clone)]
 pub struct Tls {
-    connector: Option<TlsConnector>,
+    /// `None` where TLS is not set up.
+    connector: Option<Arc<Connector>>,
     roots: TlsRoots,
 }
 
+/// Parsed when it is first needed.
+struct Connector {
+    builder: Mutex<Option<TlsConnectorBuilder>>,
+    built: OnceLock<Result<TlsConnector, TlsError>>,
+}
+
 impl Tls {
-    /// Builds the connector; with `ca_file` (PEM, one or more certificates) only those authorities are trusted.
+    /// Prepares the connector; with `ca_file` (PEM, one or more certificates) only those authorities are trusted.
     ///
     /// # Errors
-    /// [`TlsError`] when the file cannot be read or holds no certificate, or the TLS library refuses.
+    /// [`TlsError`] when the file cannot be read or holds no certificate.
     pub fn build(ca_file: Option<&Path>) -> Result<Self, TlsError> {
         let mut builder = TlsConnector::builder();
         builder.min_protocol_version(Some(Protocol::Tlsv12));
@@ -71,8 +80,8 @@ impl Tls {
                 TlsRoots::CompiledIn
             }
         };
-        let connector = builder.build().map_err(|error| TlsError(format!("TLS cannot be set up: {error}")))?;
-        Ok(Self { connector: Some(connector), roots })
+        let connector = Connector { builder: Mutex::new(Some(builder)), built: OnceLock::new() };
+        Ok(Self { connector: Some(Arc::new(connector)), roots })
     }
 
     /// For programs that talk to loopback hosts alone: nothing is parsed, and encrypted connections fail.
@@ -85,9 +94,22 @@ impl Tls {
         &self.roots
     }
 
-    /// `None` where TLS was not set up.
-    pub(super) fn connector(&self) -> Option<&TlsConnector> {
-        self.connector.as_ref()
+    /// The connector; whoever asks first builds it, and the others wait.
+    ///
+    /// # Errors
+    /// [`TlsError`] where TLS is not set up, or the library refuses to.
+    pub(super) fn connector(&self) -> Result<&TlsConnector, TlsError> {
+        let Some(connector) = &self.connector else { return Err(TlsError("TLS is not set up".to_owned())) };
+        connector.built.get_or_init(|| connector.build()).as_ref().map_err(TlsError::clone)
+    }
+}
+
+impl Connector {
+    fn build(&self) -> Result<TlsConnector, TlsError> {
+        // It is taken once: nobody else comes here.
+        let builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let builder = builder.ok_or_else(|| TlsError("TLS could not be set up".to_owned()))?;
+        builder.build().map_err(|error| TlsError(format!("TLS cannot be set up: {error}")))
     }
 }
 
@@ -157,6 +179,7 @@ mod tests {
     #[test]
     fn without_a_file_there_are_roots_in_any_case() {
         let tls = Tls::build(None).unwrap();
+        assert!(tls.connector().is_ok());
         assert!(matches!(tls.roots(), TlsRoots::System | TlsRoots::CompiledIn));
     }
 

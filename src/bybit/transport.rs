@@ -32,24 +32,28 @@ use super::dial::{Socket, dial, dial_in_background, is_silent};
 use super::tls::Tls;
 use crate::http::{Method, Request, Response, Transport, TransportError};
 
-/// Limits of one request.
+/// What a transport keeps to.
 #[derive(Clone, Copy, Debug)]
-pub struct HttpTimings {
+pub struct HttpLimits {
     /// For name, TCP and TLS together.
     pub connect: Duration,
     /// For everything from the name to the last byte of the answer.
     pub whole: Duration,
     /// A connection that was idle for longer is not used again.
     pub idle: Duration,
+    /// So many requests are on their way at one time, each on a connection of its own, and that many connections are kept.
+    /// With one, requests arrive in the order in which they were sent.
+    pub at_once: usize,
 }
 
-impl Default for HttpTimings {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
             whole: Duration::from_secs(10),
             // Routers on the way forget silent connections without telling either end.
             idle: Duration::from_secs(120),
+            at_once: 4,
         }
     }
 }
@@ -60,8 +64,6 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const INPUT_BUFFER: usize = 32 * 1024;
 const OUTPUT_BUFFER: usize = 8 * 1024;
 
-/// So many requests are on their way at one time, each on a connection of its own; that many connections are kept.
-const MOST_AT_ONCE: usize = 4;
 /// An exchange that closes a new connection sooner than this wants none to wait.
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 /// So long none is opened for it in advance.
@@ -78,7 +80,7 @@ struct Shared {
     address: Address,
     base: String,
     tls: Tls,
-    timings: HttpTimings,
+    limits: HttpLimits,
     flight: Mutex<Flight>,
     /// Every connection that has been used and is open.
     peers: Mutex<Vec<Weak<Peer>>>,
@@ -121,13 +123,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl HttpTransport {
     /// A transport to one host.
-    pub fn new(address: &Address, tls: &Tls, timings: HttpTimings) -> Self {
+    pub fn new(address: &Address, tls: &Tls, limits: HttpLimits) -> Self {
         let config = ureq::config::Config::builder()
-            .timeout_global(Some(timings.whole))
-            .timeout_connect(Some(timings.connect))
-            .max_idle_age(timings.idle)
-            .max_idle_connections(MOST_AT_ONCE)
-            .max_idle_connections_per_host(MOST_AT_ONCE)
+            .timeout_global(Some(limits.whole))
+            .timeout_connect(Some(limits.connect))
+            .max_idle_age(limits.idle)
+            .max_idle_connections(limits.at_once)
+            .max_idle_connections_per_host(limits.at_once)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -142,7 +144,7 @@ impl HttpTransport {
             address: address.clone(),
             base: address.to_string(),
             tls: tls.clone(),
-            timings,
+            limits,
             flight: Mutex::default(),
             peers: Mutex::default(),
             spares: Mutex::default(),
@@ -192,7 +194,7 @@ impl Shared {
 
     /// How many connections are open and not used.
     fn open(&self) -> usize {
-        let young = self.timings.idle.saturating_sub(SOON);
+        let young = self.limits.idle.saturating_sub(SOON);
         let mut spares = locked(&self.spares);
         spares.retain_mut(|spare| {
             let idle = spare.socket.is_idle();
@@ -220,17 +222,44 @@ impl Shared {
 
     fn open_in_advance(self: Arc<Self>, connections: usize) {
         for _ in 0..connections {
-            match dial_in_background(&self.address, &self.tls, self.timings.connect) {
-                Ok(socket) => locked(&self.spares).push(Spare { socket, opened: Instant::now() }),
-                // Whoever needs one finds out by himself; this was only an attempt to save him the time.
-                Err(reason) => {
-                    log::debug!("no connection in advance: {reason}");
-                    break;
-                }
+            if !self.keep(dial_in_background(&self.address, &self.tls, self.limits.connect)) {
+                break;
             }
             self.opening.fetch_sub(1, Ordering::SeqCst);
         }
         self.opening.store(0, Ordering::SeqCst);
+    }
+
+    /// Opens one connection, and so many others meanwhile.
+    fn open_now(&self, others: usize) {
+        let Self { address, tls, limits, .. } = self;
+        std::thread::scope(|scope| {
+            for _ in 0..others {
+                let thread = std::thread::Builder::new().name("connect".to_owned());
+                let dial = || {
+                    self.keep(dial_in_background(address, tls, limits.connect));
+                };
+                if let Err(error) = thread.spawn_scoped(scope, dial) {
+                    log::debug!("no connection in advance: {error}");
+                }
+            }
+            self.keep(dial(address, tls, Instant::now() + limits.connect));
+        });
+    }
+
+    /// Keeps a connection for whoever needs one. If it could not be opened, he finds out by himself: this was only an attempt
+    /// to save him the time.
+    fn keep(&self, dialled: Result<Socket, String>) -> bool {
+        match dialled {
+            Ok(socket) => {
+                locked(&self.spares).push(Spare { socket, opened: Instant::now() });
+                true
+            }
+            Err(reason) => {
+                log::debug!("no connection in advance: {reason}");
+                false
+            }
+        }
     }
 
     fn exchange(&self, request: &Request) -> Result<Response, Error> {
@@ -265,7 +294,7 @@ impl Transport for HttpTransport {
         if let [request] = requests {
             return vec![self.send(request)];
         }
-        let most = self.0.open().clamp(1, MOST_AT_ONCE);
+        let most = self.0.open().clamp(1, self.0.limits.at_once.max(1));
         {
             let mut flight = locked(&self.0.flight);
             flight.most = most;
@@ -278,12 +307,20 @@ impl Transport for HttpTransport {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
     }
 
+    fn connect(&mut self, requests: usize) -> bool {
+        let missing = requests.min(self.0.limits.at_once).saturating_sub(self.0.open());
+        if let Some(others) = missing.checked_sub(1) {
+            self.0.open_now(others);
+        }
+        self.0.open() > 0
+    }
+
     fn stay_ready(&mut self, requests: usize) {
         let shunned = locked(&self.0.shunned_until).is_some_and(|until| Instant::now() < until);
         if shunned || self.0.opening.load(Ordering::SeqCst) > 0 {
             return;
         }
-        let missing = requests.min(MOST_AT_ONCE).saturating_sub(self.0.open());
+        let missing = requests.min(self.0.limits.at_once).saturating_sub(self.0.open());
         if missing == 0 {
             return;
         }

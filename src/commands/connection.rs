@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::sane_clock::{Awaited, Surroundings, await_time};
+use super::sane_clock::{Surroundings, await_time, is_unset};
 use crate::bybit::{
-    Client, Credentials, ExchangeClock, Hosts, HttpTimings, HttpTransport, KeyInfo, PrivateStream, StreamHandle,
-    StreamReader, StreamTimings, Tls,
+    Client, Credentials, ExchangeClock, Hosts, HttpLimits, HttpTransport, PrivateStream, StreamHandle, StreamReader,
+    StreamTimings, Tls,
 };
 use crate::config::credentials::Found;
 use crate::config::{Config, Variables, credentials};
 use crate::core::Timestamp;
-use crate::engine::ports::{AdjustableClock as _, Clock as _, Exchange as _, Fault, FaultKind, Signal};
+use crate::engine::ports::{Clock as _, Exchange as _, Fault, Signal};
 use crate::exit::{Exit, Failure};
 
 /// While this machine's clock is not set, it is looked at this often.
@@ -49,7 +49,7 @@ impl Connection {
         .map_err(|error| wrong(error.to_string()))?;
         let tls = Tls::build(config.ca_file.as_deref()).map_err(|error| wrong(error.to_string()))?;
         let clock = ExchangeClock::new(stop);
-        let transport = HttpTransport::new(&hosts.rest_url, &tls, HttpTimings::default());
+        let transport = HttpTransport::new(&hosts.rest_url, &tls, HttpLimits::default());
         let symbol = config.parameters.symbol.clone();
         let client = Client::new(transport, clock.clone(), &symbol, credentials.clone());
         Ok(Self { clock, tls, client, hosts, symbol, credentials })
@@ -73,29 +73,10 @@ impl Connection {
         stream.spawn_reader(channel).map_err(|error| bug(format!("the stream's thread cannot be started: {error}")))
     }
 
-    /// Waits until there is a time to work by; what is signed with a wrong one, here and on the stream, is refused.
-    /// `false` if `stop` was set meanwhile. A `STOP` file does not end the wait: its orders are still to be cancelled.
-    ///
-    /// # Errors
-    /// [`Failure`] with [`Exit::KeyRefused`] when the exchange refuses even that question.
-    pub fn await_time(&mut self, stop: &AtomicBool) -> Result<bool, Failure> {
-        match await_time(&mut AtTheDoor { connection: self, stop }) {
-            Awaited::Exchange => Ok(true),
-            Awaited::Stopped => Ok(false),
-            Awaited::Unanswered(fault) => unless_refused(&fault).map(|()| true),
-        }
-    }
-
-    /// Refuses a key that may not trade, or may withdraw. A question that is not answered is no refusal: the engine
-    /// finds out soon enough whether the exchange can be reached.
-    ///
-    /// # Errors
-    /// [`Failure`] with [`Exit::KeyRefused`].
-    pub fn check_key(&mut self) -> Result<(), Failure> {
-        match self.client.key_info() {
-            Ok(info) => refuse_key(&info),
-            Err(fault) => unless_refused(&fault),
-        }
+    /// Waits until there is a time to work by, if this machine's clock cannot have been set: no certificate can be checked
+    /// before. `false` if `stop` was set meanwhile. A `STOP` file does not end the wait: its orders are still to be cancelled.
+    pub fn await_time(&mut self, stop: &AtomicBool) -> bool {
+        !is_unset(wall_clock()) || await_time(&mut AtTheDoor { connection: self, stop })
     }
 }
 
@@ -110,9 +91,8 @@ impl Surroundings for AtTheDoor<'_> {
         wall_clock()
     }
 
-    fn ask_exchange(&mut self) -> Result<Timestamp, Fault> {
-        self.connection.client.synchronise_clock()?;
-        Ok(self.connection.clock.exchange_time())
+    fn ask_exchange(&mut self) -> Result<(), Fault> {
+        self.connection.client.synchronise_clock()
     }
 
     fn pause(&mut self) -> bool {
@@ -125,27 +105,6 @@ impl Surroundings for AtTheDoor<'_> {
 pub fn wall_clock() -> Timestamp {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(0).after(now)
-}
-
-fn refuse_key(info: &KeyInfo) -> Result<(), Failure> {
-    let refused = |message: &str| Err(Failure::new(Exit::KeyRefused, message));
-    if info.read_only {
-        refused("the API key may only read: make one with read-write access and spot trading")
-    } else if !info.can_trade_spot {
-        refused("the API key may not trade spot: allow it (Unified Trading: Spot, Trade)")
-    } else if info.can_withdraw {
-        refused("the API key may withdraw: make one without that right, so that who steals it cannot empty the account")
-    } else {
-        Ok(())
-    }
-}
-
-fn unless_refused(fault: &Fault) -> Result<(), Failure> {
-    if fault.kind == FaultKind::KeyRefused {
-        return Err(Failure::new(Exit::KeyRefused, fault));
-    }
-    log::warn!("the key could not be checked: {fault}");
-    Ok(())
 }
 
 /// Reads key and secret.

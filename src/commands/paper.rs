@@ -17,7 +17,7 @@ use super::market;
 use super::trade::{exit_of, load, on_signals};
 use crate::backtest;
 use crate::bybit::{
-    Client, Credentials, Environment, ExchangeClock, Hosts, HttpTimings, HttpTransport, PrivateStream, StreamTimings,
+    Client, Credentials, Environment, ExchangeClock, Hosts, HttpLimits, HttpTransport, PrivateStream, StreamTimings,
     Tls,
 };
 use crate::command_line;
@@ -27,7 +27,7 @@ use crate::core::ledger::Ledger;
 use crate::core::money::text;
 use crate::core::strategy::Goal;
 use crate::engine::ports::{AdjustableClock, Feed, Signal, StopWish};
-use crate::engine::{Assignment, CLOCK_INTERVAL, Engine, RECONCILE_INTERVAL, World};
+use crate::engine::{Assignment, CLOCK_INTERVAL, Engine, RECONCILE_INTERVAL, STREAM_PATIENCE, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::Forgetful;
 use crate::narrator::{Form, Narrator, cycles, signed};
@@ -131,7 +131,9 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
     let tls = Tls::none();
     let credentials = Credentials::new(DEFAULT_KEY, DEFAULT_SECRET).map_err(bug)?;
     let symbol = &config.parameters.symbol;
-    let transport = HttpTransport::new(&hosts.rest_url, &tls, HttpTimings::default());
+    // Time stands still meanwhile: what the exchange hears first must not depend on the machine.
+    let limits = HttpLimits { at_once: 1, ..HttpLimits::default() };
+    let transport = HttpTransport::new(&hosts.rest_url, &tls, limits);
     let mut client = Client::new(transport, clock.clone(), symbol, Some(credentials.clone()));
     let stream = PrivateStream {
         address: hosts.stream_url,
@@ -155,6 +157,7 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
         reconcile_interval,
         clock_interval: CLOCK_INTERVAL,
         readiness_interval: None,
+        stream_patience: STREAM_PATIENCE,
     };
     let began = clock.now();
     let mut engine = Engine::new(world, assignment, Ledger::default());

@@ -154,12 +154,11 @@ fn trade(
     let mut connection = Connection::new(config, Some(credentials), Arc::clone(&stop))?;
     let (signals, received) = unbounded();
     on_signals(signals.clone(), on_signal, Arc::clone(&stop))?;
-    if !connection.await_time(&stop)? {
+    if !connection.await_time(&stop) {
         return Ok(recovery.ledger);
     }
-    // It connects while the key is looked at.
+    // It connects while the engine asks its first questions.
     let (stream, reader) = connection.stream((signals, received))?;
-    connection.check_key()?;
     let clock = connection.clock.clone();
     let mut feed = LiveFeed::new(reader, &clock, Some(directory));
     let mut narrator = Narrator::new(std::io::stdout(), form);
@@ -178,6 +177,7 @@ fn trade(
         reconcile_interval: RECONCILE_INTERVAL,
         clock_interval: CLOCK_INTERVAL,
         readiness_interval: Some(READINESS_INTERVAL),
+        stream_patience: Duration::ZERO,
     };
     let mut engine = Engine::new(world, assignment, recovery.ledger);
     let outcome = engine.run();

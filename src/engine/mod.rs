@@ -4,6 +4,9 @@
 //! to the exchange. What should be done is decided by [`crate::core::strategy`], what an answer means by
 //! [`crate::core::reconcile`]; the engine carries out, asks again, and waits.
 //!
+//! A start asks for the time and the instrument, reconciles, and then looks whether the key may trade and the ladder may be
+//! placed (`start`); it does not wait for the stream to come up. From then on:
+//!
 //! ```text
 //!   signals there? ──▶ book them                                     ┐
 //!   reconciliation due? ──▶ open orders and executions over REST     │ one turn, in this order;
@@ -25,6 +28,7 @@ pub mod ports;
 mod rebuilding;
 mod reconciliation;
 mod settlement;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,13 +36,13 @@ use std::time::Duration;
 
 use log::{info, warn};
 
+use crate::core::Timestamp;
 use crate::core::ladder::LadderError;
 use crate::core::ledger::Ledger;
 use crate::core::order::{BotName, OrderKey};
 use crate::core::parameters::Parameters;
-use crate::core::record::{AlarmCause, MissingCause, Record};
+use crate::core::record::{AlarmCause, Record};
 use crate::core::strategy::{self, Decision, Goal, Quote, Situation, Step};
-use crate::core::{Decimal, Timestamp, money};
 use ports::{
     Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent, Ticker,
     Watch,
@@ -46,8 +50,8 @@ use ports::{
 
 /// While the stream is up, what it may have lost is looked for this often.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
-/// At a start the stream is given so long to come up before the engine goes on without it.
-const STREAM_PATIENCE: Duration = Duration::from_secs(10);
+/// Long enough for a stream that comes up at all: with it, nothing depends on how quickly.
+pub const STREAM_PATIENCE: Duration = Duration::from_secs(10);
 /// While the stream is down, REST is polled this often.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The clock is compared this often.
@@ -58,9 +62,6 @@ pub const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 const QUOTE_AGE: Duration = Duration::from_secs(5);
 /// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].
 const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
-/// So often the exchange is tried at a start before "start again later" is the answer.
-const START_ATTEMPTS: u32 = 5;
-
 /// How the engine ended in peace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -136,6 +137,9 @@ pub struct Assignment {
     pub clock_interval: Duration,
     /// It is seen to this often that orders find open connections; `None` where there are no connections.
     pub readiness_interval: Option<Duration>,
+    /// A start waits so long for the stream before it reconciles. Where nothing depends on who comes first, not at all: what
+    /// happens before the stream is up is asked for.
+    pub stream_patience: Duration,
 }
 
 /// The engine: see the module's documentation.
@@ -145,6 +149,8 @@ pub struct Engine<'a> {
     ledger: Ledger,
     /// Whether the exchange has corrected the clock.
     set_out: bool,
+    /// Whether the exchange has been asked what must be known before something is bought.
+    admitted: bool,
     /// Whether reconciliation has succeeded since the stream last came up.
     reconciled: bool,
     /// Whether the journal says that this process has reconciled, with nothing in doubt.
@@ -199,10 +205,11 @@ impl<'a> Engine<'a> {
             assignment,
             ledger,
             set_out: false,
+            admitted: false,
             reconciled: false,
             watching: false,
             stream_up: false,
-            reconcile_due: now.after(STREAM_PATIENCE),
+            reconcile_due: now,
             executions_from: now,
             unseen_before: None,
             clock_due: now,
@@ -291,122 +298,6 @@ impl<'a> Engine<'a> {
         Ok(outcome)
     }
 
-    /// Compares clocks, looks at the instrument, checks the ladder.
-    fn start(&mut self) -> Result<(), Failure> {
-        let instrument = self.at_start(|engine| {
-            engine.world.exchange.synchronise_clock()?;
-            engine.world.exchange.instrument()
-        })?;
-        let Some(instrument) = instrument else { return Ok(()) };
-        self.set_out();
-        let Assignment { bot, environment, parameters, .. } = self.assignment.clone();
-        if !instrument.trading {
-            return Err(Failure::ConfigurationRefused(format!("{} is not trading now", parameters.symbol)));
-        }
-        let seen = self.ledger.instrument.as_ref() == Some(&instrument);
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let doubts = self.after_absence();
-        let mut records = vec![Record::Started { version, environment, bot, parameters }];
-        if !seen {
-            records.push(Record::InstrumentSeen { instrument: instrument.clone() });
-        }
-        records.extend(doubts);
-        self.record(records)?;
-        if self.assignment.goal == Goal::Trade {
-            let Some(ticker) = self.at_start(|engine| engine.world.exchange.ticker())? else { return Ok(()) };
-            if let Err(error) = strategy::check(ticker.ask, &self.assignment.parameters, &instrument) {
-                if self.ledger.cycle.is_none() {
-                    return Err(Failure::Ladder(error));
-                }
-                warn!(
-                    "the ladder breaks a rule of the exchange, the open cycle goes on without the rebuys it forbids: {error}"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// The exchange has corrected the clock: deadlines are counted from here. What an uncorrected clock said before may
-    /// lie years ahead.
-    fn set_out(&mut self) {
-        self.set_out = true;
-        let now = self.now();
-        self.clock_due = now.after(self.assignment.clock_interval);
-        self.quiet_until = now;
-        self.open_not_before = now;
-        self.reconcile_due = if self.stream_up { now } else { now.after(STREAM_PATIENCE) };
-        let Ledger { watched, time, .. } = self.ledger;
-        let known = if self.ledger.is_blank() { now } else { watched.min(now) };
-        self.executions_from = known.max(now.before(rebuilding::REACH));
-        // A ledger that was rebuilt was seen whole when it was written, and watched by nobody yet.
-        let seen = if watched == Timestamp::default() { time } else { watched };
-        if !self.ledger.is_blank() && now.since(seen.min(now)) >= settlement::RETENTION {
-            self.unseen_before = Some(now);
-        }
-    }
-
-    /// After an absence that is longer than the exchange remembers, what a power cut took from the journal's end cannot be
-    /// found there any more. That it took nothing is sure only after an end in peace. Coins that were not offered then may
-    /// have been offered and sold by what is lost: they are written off, because those in the wallet may be the user's own.
-    fn after_absence(&self) -> Vec<Record> {
-        if self.unseen_before.is_none() || self.ledger.ended {
-            return Vec::new();
-        }
-        let lots = self.ledger.cycle.iter().flat_map(|cycle| cycle.lots.values());
-        let free = lots.fold(Decimal::ZERO, |sum, lot| sum + lot.quantity);
-        let instrument = self.ledger.instrument.as_ref();
-        let quantity = instrument.map_or(Decimal::ZERO, |instrument| instrument.quantity_down(free));
-        let doubtful = quantity > Decimal::ZERO;
-        let cause = AlarmCause::LostHistory;
-        let mut records = Vec::new();
-        if doubtful || !self.ledger.alarms.contains_key(&cause) {
-            let coins = if doubtful {
-                format!(", and {} that were not offered are no longer counted as held", money::text(quantity))
-            } else {
-                String::new()
-            };
-            let message = format!(
-                "the bot did not end in peace, and was away for longer than the exchange remembers: orders of its last moments \
-                 may be unknown{coins}. No new buys: compare the account with `recompra status`, then let `recompra stop --close` \
-                 sell what is held"
-            );
-            records.push(Record::Alarmed { cause, message });
-        }
-        if doubtful {
-            records.push(Record::CoinsMissing { quantity, cause: MissingCause::LongAbsence });
-        }
-        records
-    }
-
-    /// Asks something that trading cannot begin without, a few times. `None` if a stop was asked for meanwhile.
-    fn at_start<T>(&mut self, mut ask: impl FnMut(&mut Self) -> Result<T, Fault>) -> Result<Option<T>, Failure> {
-        let mut attempt = 1;
-        loop {
-            let fault = match ask(self) {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(fault) => fault,
-            };
-            self.fatal(&fault)?;
-            if attempt == START_ATTEMPTS {
-                return Err(Failure::Unreachable(fault));
-            }
-            let pause = match fault.kind {
-                FaultKind::RateLimited { until } => until,
-                _ => self.now().after(OUTAGE_PAUSE * 2_u32.pow(attempt)),
-            };
-            warn!("{fault}; trying again");
-            attempt += 1;
-            while self.now() < pause {
-                if let Some(signal) = self.wait(pause) {
-                    self.take(signal)?;
-                }
-                if self.stop == Some(StopWish::Leave) {
-                    return Ok(None);
-                }
-            }
-        }
-    }
-
     /// Does the most urgent thing. `Some` when all is done.
     fn turn(&mut self) -> Result<Option<Outcome>, Failure> {
         while let Some(signal) = self.world.feed.wait(self.now()) {
@@ -435,6 +326,9 @@ impl<'a> Engine<'a> {
         } else if self.reconciled && !self.watching && self.doubts.is_empty() && self.strays.is_empty() {
             self.record(vec![Record::Reconciled])?;
             self.watching = true;
+            return Ok(None);
+        } else if self.reconciled && !self.admitted && self.assignment.goal == Goal::Trade {
+            self.admit()?;
             return Ok(None);
         } else if self.reconciled {
             let decision = self.decide_and_note()?;

@@ -26,6 +26,11 @@ pub trait AdjustableClock: Clock {
 
     /// Moves the exchange's time by `milliseconds`; negative if this clock runs fast.
     fn correct(&self, milliseconds: i64);
+
+    /// Whether the exchange has corrected it, or did not need to.
+    fn is_corrected(&self) -> bool {
+        true
+    }
 }
 
 /// Free and whole balance of one coin.
@@ -97,6 +102,17 @@ pub struct Fault {
     pub message: String,
 }
 
+impl Fault {
+    /// The same once the clock has been corrected by so many milliseconds: a moment that it names moves with the clock.
+    #[must_use]
+    pub fn after_correction(mut self, milliseconds: i64) -> Self {
+        if let FaultKind::RateLimited { until } = &mut self.kind {
+            until.0 = until.0.saturating_add(milliseconds);
+        }
+        self
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.endpoint)?;
@@ -137,6 +153,33 @@ pub trait Exchange {
     /// # Errors
     /// [`Fault`]; the clock is then as it was.
     fn synchronise_clock(&mut self) -> Result<(), Fault>;
+
+    /// What a start begins with: compares clocks, and brings the instrument. At once, where it can.
+    ///
+    /// # Errors
+    /// [`Fault`]; the clock may be corrected even then.
+    fn greet(&mut self) -> Result<Instrument, Fault> {
+        self.synchronise_clock()?;
+        self.instrument()
+    }
+
+    /// What must be known before something is bought: that the key may trade, and the market. At once, where it can.
+    ///
+    /// # Errors
+    /// [`Fault`]; [`FaultKind::KeyRefused`] if the key has too few rights, or too many.
+    fn admit(&mut self) -> Result<Ticker, Fault> {
+        self.ticker()
+    }
+
+    /// What reconciliation compares the ledger with: [`Self::open_orders`] and [`Self::executions`] of `from..=to`. At once,
+    /// where it can.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn look(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+        let open = self.open_orders()?;
+        Ok((open, self.executions(from, to)?))
+    }
 
     /// The symbol's coins and filters as they are now.
     ///

@@ -66,9 +66,8 @@ impl Engine<'_> {
     }
 
     fn open_orders_and_executions(&mut self) -> Result<(Vec<OrderReport>, Vec<Execution>), super::Fault> {
-        let open = self.world.exchange.open_orders()?;
         let (from, to) = (self.executions_from.before(OVERLAP), self.now().after(OVERLAP));
-        Ok((open, self.world.exchange.executions(from, to)?))
+        self.world.exchange.look(from, to)
     }
 
     /// Orders that have executions but are unknown here: the journal lost them. Each is asked for and adopted, oldest

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # delay.sh: how long a fill takes to become the next cycle's buy when the exchange is 250 ms away and back: at most
 # `cycle_delay` and three round trips, whether one rebuy is to be cancelled or three. Both moments are the exchange's own.
-# And how long a start takes until the bot knows what the exchange knows: one thing is asked after the other, so that it is a
-# dozen round trips where four would do if all were asked at once.
+# And how long a start takes until the bot knows what the exchange knows: four round trips, to open connections (two), to ask
+# for the time and the instrument, and to ask for orders and executions.
 #
 # Bot and exchange live in network namespaces of their own, joined by a link that holds each packet for half a round trip
 # (link.py), and speak TLS. The market rises all the time, so that each take profit is filled a few seconds after its buy,
@@ -16,7 +16,7 @@ NETWORK=own in_namespaces
 ROUND_TRIP=250
 CYCLES=6
 # So many round trips a start may take.
-START=13
+START=4
 # What bot and exchange may need to compute, on a busy machine with a debug build, besides all that is waited for.
 ALLOWANCE=50
 HERE=10.77.0.1 THERE=10.77.0.2
@@ -105,9 +105,13 @@ starts() {
   with_exchange starts 'cycle_delay = "0s"'
   start first
   printf '  the first: %5d ms\n' "$TOOK"
-  start second
-  TOOK=$((TOOK - ROUND_TRIP))
-  local verdict=ok
+  local verdict=ok best=
+  # The best of three: what a busy machine adds is no round trip.
+  for which in second third fourth; do
+    start $which
+    [ -n "$best" ] && [ "$best" -le "$TOOK" ] || best=$TOOK
+  done
+  TOOK=$((best - ROUND_TRIP))
   [ "$TOOK" -le $((START * ROUND_TRIP + ALLOWANCE)) ] || verdict=LATE
   printf '  another:   %5d ms (%s round trips)  %s\n' "$TOOK" "$(awk "BEGIN { printf \"%.2f\", $TOOK / $ROUND_TRIP }")" "$verdict"
   [ "$verdict" = ok ]

@@ -103,6 +103,9 @@ pub(crate) fn unsettled(world: &World) -> Option<String> {
     if !world.signals.is_empty() || !world.late.is_empty() || !matches!(world.link, super::world::Link::Up(_)) {
         return Some("something is still on its way".to_owned());
     }
+    if ledger.instrument.is_none() {
+        return Some("it has not begun".to_owned());
+    }
     orders_differ(world, ledger).or_else(|| sums_differ(world, ledger)).or_else(|| something_is_due(world, ledger))
 }
 

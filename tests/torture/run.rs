@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use recompra::bybit::{Client, Credentials};
 use recompra::engine::{Assignment, Engine, Failure, Outcome, RECONCILE_INTERVAL, World as Outside};
@@ -118,6 +119,7 @@ fn life(world: &Rc<RefCell<World>>) {
             reconcile_interval: RECONCILE_INTERVAL,
             clock_interval: recompra::engine::CLOCK_INTERVAL,
             readiness_interval: Some(recompra::engine::RECONCILE_INTERVAL),
+            stream_patience: Duration::ZERO,
         };
         (assignment, world.options.sabotage)
     };

@@ -41,12 +41,6 @@ pub(crate) struct Saboteur<E> {
     pub(crate) sabotage: Option<Sabotage>,
 }
 
-impl<E: Exchange> Saboteur<E> {
-    fn is(&self, sabotage: Sabotage) -> bool {
-        self.sabotage == Some(sabotage)
-    }
-}
-
 fn scaled(spec: &OrderSpec, side: Side, factor: Decimal) -> OrderSpec {
     match spec.clone() {
         OrderSpec::MarketBuy { amount } if side == Side::Buy => OrderSpec::MarketBuy { amount: amount * factor },
@@ -72,6 +66,19 @@ impl<E: Exchange> Exchange for Saboteur<E> {
 
     fn instrument(&mut self) -> Result<Instrument, Fault> {
         self.exchange.instrument()
+    }
+
+    fn greet(&mut self) -> Result<Instrument, Fault> {
+        self.exchange.greet()
+    }
+
+    fn admit(&mut self) -> Result<Ticker, Fault> {
+        self.exchange.admit()
+    }
+
+    fn look(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+        let (open, executions) = self.exchange.look(from, to)?;
+        Ok((open, self.spoilt(executions)))
     }
 
     fn ticker(&mut self) -> Result<Ticker, Fault> {
@@ -128,7 +135,17 @@ impl<E: Exchange> Exchange for Saboteur<E> {
     }
 
     fn executions(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<Execution>, Fault> {
-        let mut executions = self.exchange.executions(from, to)?;
+        let executions = self.exchange.executions(from, to)?;
+        Ok(self.spoilt(executions))
+    }
+}
+
+impl<E> Saboteur<E> {
+    fn is(&self, sabotage: Sabotage) -> bool {
+        self.sabotage == Some(sabotage)
+    }
+
+    fn spoilt(&self, mut executions: Vec<Execution>) -> Vec<Execution> {
         if self.is(Sabotage::BooksTwice) {
             let again: Vec<Execution> = executions
                 .iter()
@@ -139,7 +156,7 @@ impl<E: Exchange> Exchange for Saboteur<E> {
         if self.is(Sabotage::ForgetsFees) {
             executions.iter_mut().for_each(|one| one.fee = Decimal::ZERO);
         }
-        Ok(executions)
+        executions
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::pages::{page, windows};
-use super::{Client, Endpoint, parse};
+use super::{Client, Endpoint, KEY, KeyInfo, TIME, parse};
 use crate::bybit::query::Query;
 use crate::bybit::wire::{self, CancelRequest, CreateRequest, Created, ExecutionRow, OrderRow};
 use crate::core::Timestamp;
@@ -30,20 +30,51 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         self.correct_clock()
     }
 
+    fn greet(&mut self) -> Result<Instrument, Fault> {
+        if !self.transport.connect(2) {
+            // Both would say why.
+            self.correct_clock()?;
+            return self.instrument();
+        }
+        let before = self.clock.exchange_time();
+        let [instrument, time] =
+            self.ask_both([(&INSTRUMENTS, self.of_symbol().finish()), (&TIME, Query::new().finish())]);
+        let check = self.time_check(before, &time?)?;
+        let check = self.quicker(check)?;
+        self.follow(check);
+        let instrument = instrument.map_err(|fault| fault.after_correction(check.behind_ms))?;
+        self.read_instrument(&instrument)
+    }
+
+    fn admit(&mut self) -> Result<Ticker, Fault> {
+        let [key, ticker] = self.ask_both([(&KEY, Query::new().finish()), (&TICKERS, self.of_symbol().finish())]);
+        match key.and_then(|body| read_key(&body)) {
+            Ok(info) => info.permit().map_err(|why| KEY.fault(FaultKind::KeyRefused, why))?,
+            Err(fault) if fault.kind == FaultKind::KeyRefused => return Err(fault),
+            // No answer is no refusal: what the key may not do is refused when it is asked for.
+            Err(fault) => log::warn!("the key could not be checked: {fault}"),
+        }
+        self.read_ticker(&ticker?)
+    }
+
+    fn look(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+        let Some(window) = windows(from, to).next() else { return Ok((self.open_orders()?, Vec::new())) };
+        let [open, executions] = self.ask_both([
+            (&REALTIME, open_orders_of(&self.symbol).finish()),
+            (&EXECUTIONS, executions_of(&self.symbol, window).finish()),
+        ]);
+        let open = self.open_orders_from(Some(open?))?;
+        Ok((open, self.executions_from(from, to, Some(executions?))?))
+    }
+
     fn instrument(&mut self) -> Result<Instrument, Fault> {
         let body = self.ask(&INSTRUMENTS, self.of_symbol())?;
-        parse::<wire::InstrumentAnswer<'_>>(&INSTRUMENTS, &body)?
-            .instrument(&self.symbol)
-            .map_err(|error| INSTRUMENTS.unreadable(error))?
-            .ok_or_else(|| self.unlisted(&INSTRUMENTS))
+        self.read_instrument(&body)
     }
 
     fn ticker(&mut self) -> Result<Ticker, Fault> {
         let body = self.ask(&TICKERS, self.of_symbol())?;
-        parse::<wire::TickerAnswer<'_>>(&TICKERS, &body)?
-            .ticker(&self.symbol)
-            .map_err(|error| TICKERS.unreadable(error))?
-            .ok_or_else(|| self.unlisted(&TICKERS))
+        self.read_ticker(&body)
     }
 
     fn balance(&mut self, coin: &str) -> Result<Balance, Fault> {
@@ -108,15 +139,7 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     }
 
     fn open_orders(&mut self) -> Result<Vec<OrderReport>, Fault> {
-        let symbol = self.symbol.clone();
-        let orders = self.pages(
-            &REALTIME,
-            || of_symbol(&symbol).add("limit", ORDERS_A_PAGE),
-            |body| page(&REALTIME, body, |row: &OrderRow<'_>| report(row, &symbol)),
-        )?;
-        Ok(once_each(orders.into_iter().filter(|report| !report.status.is_closed()).collect(), |report| {
-            report.order_id.clone()
-        }))
+        self.open_orders_from(None)
     }
 
     fn closed_orders(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<OrderReport>, Fault> {
@@ -125,6 +148,7 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         for window in windows(from, to) {
             orders.extend(self.pages(
                 &HISTORY,
+                None,
                 || in_window(of_symbol(&symbol), window).add("limit", ORDERS_A_PAGE),
                 |body| page(&HISTORY, body, |row: &OrderRow<'_>| report(row, &symbol)),
             )?);
@@ -136,12 +160,74 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     }
 
     fn executions(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<Execution>, Fault> {
+        self.executions_from(from, to, None)
+    }
+}
+
+/// The exchange's own name of an order, in the answer to its creation.
+fn order_id(body: &[u8]) -> Result<String, Fault> {
+    parse::<Created<'_>>(&CREATE, body)?.order_id().map_err(|error| CREATE.unreadable(error))
+}
+
+/// What the exchange says of the key in use.
+pub(super) fn read_key(body: &[u8]) -> Result<KeyInfo, Fault> {
+    Ok(parse::<wire::KeyAnswer<'_>>(&KEY, body)?.key_info())
+}
+
+impl<T: Transport, C: AdjustableClock> Client<T, C> {
+    fn of_symbol(&self) -> Query {
+        of_symbol(&self.symbol)
+    }
+
+    /// Two questions at once, where that is possible.
+    fn ask_both(&mut self, questions: [(&Endpoint, String); 2]) -> [Result<Vec<u8>, Fault>; 2] {
+        let mut outcomes = self.call_all(&questions).into_iter();
+        questions.map(|(endpoint, _)| {
+            outcomes.next().unwrap_or_else(|| Err(endpoint.fault(FaultKind::Unreachable, "it was never asked")))
+        })
+    }
+
+    fn read_instrument(&self, body: &[u8]) -> Result<Instrument, Fault> {
+        parse::<wire::InstrumentAnswer<'_>>(&INSTRUMENTS, body)?
+            .instrument(&self.symbol)
+            .map_err(|error| INSTRUMENTS.unreadable(error))?
+            .ok_or_else(|| self.unlisted(&INSTRUMENTS))
+    }
+
+    fn read_ticker(&self, body: &[u8]) -> Result<Ticker, Fault> {
+        parse::<wire::TickerAnswer<'_>>(&TICKERS, body)?
+            .ticker(&self.symbol)
+            .map_err(|error| TICKERS.unreadable(error))?
+            .ok_or_else(|| self.unlisted(&TICKERS))
+    }
+
+    fn open_orders_from(&mut self, first: Option<Vec<u8>>) -> Result<Vec<OrderReport>, Fault> {
+        let symbol = self.symbol.clone();
+        let orders = self.pages(
+            &REALTIME,
+            first,
+            || open_orders_of(&symbol),
+            |body| page(&REALTIME, body, |row: &OrderRow<'_>| report(row, &symbol)),
+        )?;
+        Ok(once_each(orders.into_iter().filter(|report| !report.status.is_closed()).collect(), |report| {
+            report.order_id.clone()
+        }))
+    }
+
+    /// `first`: the first page of the first window, where it was asked for already.
+    fn executions_from(
+        &mut self,
+        from: Timestamp,
+        to: Timestamp,
+        mut first: Option<Vec<u8>>,
+    ) -> Result<Vec<Execution>, Fault> {
         let symbol = self.symbol.clone();
         let mut executions = Vec::new();
         for window in windows(from, to) {
             let newest_first = self.pages(
                 &EXECUTIONS,
-                || in_window(of_symbol(&symbol), window).add("limit", EXECUTIONS_A_PAGE),
+                first.take(),
+                || executions_of(&symbol, window),
                 |body| {
                     page(&EXECUTIONS, body, |row: &ExecutionRow<'_>| {
                         row.concerns(&symbol).then(|| row.execution()).transpose()
@@ -156,17 +242,6 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         executions.sort_by_key(|execution| execution.time);
         Ok(executions)
     }
-}
-
-/// The exchange's own name of an order, in the answer to its creation.
-fn order_id(body: &[u8]) -> Result<String, Fault> {
-    parse::<Created<'_>>(&CREATE, body)?.order_id().map_err(|error| CREATE.unreadable(error))
-}
-
-impl<T: Transport, C: AdjustableClock> Client<T, C> {
-    fn of_symbol(&self) -> Query {
-        of_symbol(&self.symbol)
-    }
 
     fn unlisted(&self, endpoint: &Endpoint) -> Fault {
         endpoint.fault(
@@ -178,6 +253,14 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
 
 fn of_symbol(symbol: &str) -> Query {
     Query::new().add("category", "spot").add("symbol", symbol)
+}
+
+fn open_orders_of(symbol: &str) -> Query {
+    of_symbol(symbol).add("limit", ORDERS_A_PAGE)
+}
+
+fn executions_of(symbol: &str, window: (Timestamp, Timestamp)) -> Query {
+    in_window(of_symbol(symbol), window).add("limit", EXECUTIONS_A_PAGE)
 }
 
 fn in_window(query: Query, (start, end): (Timestamp, Timestamp)) -> Query {

@@ -50,6 +50,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A comparison of clocks that took longer is made again. Half of this is the error that remains: a timestamp that is
 /// 1000 ms fast is refused.
 const SLOW: Duration = Duration::from_millis(400);
+/// Beyond this a person should know that this machine's clock is off.
+const WORTH_TELLING_MS: u64 = 60_000;
 /// A reset time further away than this is not believed.
 const LONGEST_LIMIT: Duration = Duration::from_secs(600);
 
@@ -124,6 +126,24 @@ pub struct KeyInfo {
     pub days_left: Option<i64>,
 }
 
+impl KeyInfo {
+    /// Whether a bot should trade with it.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn permit(&self) -> Result<(), &'static str> {
+        if self.read_only {
+            Err("the API key may only read: make one with read-write access and spot trading")
+        } else if !self.can_trade_spot {
+            Err("the API key may not trade spot: allow it (Unified Trading: Spot, Trade)")
+        } else if self.can_withdraw {
+            Err("the API key may withdraw: make one without that right, so that who steals it cannot empty the account")
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// A client for one symbol on one account.
 pub struct Client<T, C = ExchangeClock> {
     transport: T,
@@ -142,13 +162,17 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
 
     /// Compares this machine's clock with the exchange's; changes nothing.
     ///
-    /// A slow answer is asked for once more, and the quicker one counts: the first may have paid for opening the
-    /// connection, and then it does not lie in the middle between question and answer.
+    /// A slow answer is asked for once more, and the quicker one counts: the other does not lie in the middle between question
+    /// and answer.
     ///
     /// # Errors
     /// [`Fault`].
     pub fn server_time(&mut self) -> Result<TimeCheck, Fault> {
         let first = self.compare_clocks()?;
+        self.quicker(first)
+    }
+
+    fn quicker(&mut self, first: TimeCheck) -> Result<TimeCheck, Fault> {
         if first.round_trip <= SLOW {
             return Ok(first);
         }
@@ -157,10 +181,16 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
     }
 
     fn compare_clocks(&mut self) -> Result<TimeCheck, Fault> {
+        self.transport.connect(1);
         let before = self.clock.exchange_time();
         let body = self.ask(&TIME, Query::new())?;
+        self.time_check(before, &body)
+    }
+
+    /// What an answer says that was asked for at this moment, and has just come.
+    fn time_check(&self, before: Timestamp, body: &[u8]) -> Result<TimeCheck, Fault> {
         let after = self.clock.exchange_time();
-        let exchange = parse::<wire::TimeAnswer<'_>>(&TIME, &body)?.time().map_err(|error| TIME.unreadable(error))?;
+        let exchange = parse::<wire::TimeAnswer<'_>>(&TIME, body)?.time().map_err(|error| TIME.unreadable(error))?;
         let round_trip = after.since(before);
         // The answer was written half a round trip ago.
         let half = i64::try_from(round_trip.as_millis() / 2).unwrap_or(i64::MAX);
@@ -173,7 +203,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
     /// [`Fault`].
     pub fn key_info(&mut self) -> Result<KeyInfo, Fault> {
         let body = self.ask(&KEY, Query::new())?;
-        Ok(parse::<wire::KeyAnswer<'_>>(&KEY, &body)?.key_info())
+        calls::read_key(&body)
     }
 
     /// Asks for money that is not real; only the demo environment has this, once a minute, up to 100000 USDT or
@@ -187,8 +217,16 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
 
     fn correct_clock(&mut self) -> Result<(), Fault> {
         let check = self.server_time()?;
-        self.clock.correct(check.behind_ms);
+        self.follow(check);
         Ok(())
+    }
+
+    fn follow(&self, check: TimeCheck) {
+        if check.behind_ms.unsigned_abs() > WORTH_TELLING_MS {
+            let (here, there) = (self.clock.exchange_time(), check.exchange);
+            log::warn!("this machine's clock says {here}, the exchange's {there}: the exchange's counts here");
+        }
+        self.clock.correct(check.behind_ms);
     }
 
     /// A question: the body of an answer whose code is 0.

@@ -32,18 +32,22 @@ pub(super) fn windows(from: Timestamp, to: Timestamp) -> impl Iterator<Item = (T
 impl<T: Transport, C: AdjustableClock> Client<T, C> {
     /// All rows of a list, page after page, in the order the exchange gives them.
     ///
-    /// `query` makes the question without its cursor; `rows` reads one page.
+    /// `query` makes the question without its cursor; `rows` reads one page; `first` is the first page, where it was asked
+    /// for already.
     pub(super) fn pages<R>(
         &mut self,
         endpoint: &Endpoint,
+        first: Option<Vec<u8>>,
         query: impl Fn() -> Query,
         rows: impl Fn(&[u8]) -> Result<(Vec<R>, String), Fault>,
     ) -> Result<Vec<R>, Fault> {
         let mut all = Vec::new();
         let mut seen = BTreeSet::new();
-        let mut cursor = String::new();
+        let mut body = match first {
+            Some(body) => body,
+            None => self.ask(endpoint, query())?,
+        };
         loop {
-            let body = self.ask(endpoint, query().cursor(&cursor))?;
             let (page, next) = rows(&body)?;
             all.extend(page);
             if next.is_empty() {
@@ -52,7 +56,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
             if seen.len() >= MOST_PAGES || !seen.insert(next.clone()) {
                 return Err(endpoint.unreadable("its pages do not end (nextPageCursor repeats)"));
             }
-            cursor = next;
+            body = self.ask(endpoint, query().cursor(&next))?;
         }
     }
 }

@@ -20,7 +20,7 @@ use serde_json::json;
 use self::file::CandleFile;
 use self::progress::Progress;
 use super::failure_of;
-use crate::bybit::transport::{HttpTimings, HttpTransport};
+use crate::bybit::transport::{HttpLimits, HttpTransport};
 use crate::bybit::{Client, Environment, ExchangeClock, Hosts, Interval, KLINES_A_PAGE, Kline, Tls};
 use crate::command_line;
 use crate::core::Timestamp;
@@ -73,7 +73,7 @@ pub fn fetch(options: &command_line::Fetch) -> Result<(), Failure> {
         .map_err(|error| wrong(format!("--rest-url: {error}")))?;
     let tls = Tls::build(None).map_err(|error| Failure::new(Exit::Configuration, error))?;
     let clock = ExchangeClock::new(Arc::clone(&stop));
-    let transport = HttpTransport::new(&hosts.rest_url, &tls, HttpTimings::default());
+    let transport = HttpTransport::new(&hosts.rest_url, &tls, HttpLimits::default());
     let mut asking = Asking { client: Client::new(transport, clock.clone(), &options.symbol, None), clock, stop };
     if options.from.is_none() && !path.exists() {
         return Err(wrong(format!("{}: a new file needs --from, for example --from 2024-01-01", path.display())));

@@ -1,0 +1,137 @@
+//! A start: what is asked before anything is traded, and what an absence means.
+//!
+//! A start should not take longer than it must when the exchange is far away: the instrument is asked for together with the
+//! time, open orders together with executions, the key's rights together with the market. The stream may come up later: what
+//! it has missed by then is asked for when it is up.
+
+use log::warn;
+
+use super::ports::{Fault, FaultKind, StopWish};
+use super::{Assignment, Engine, Failure, OUTAGE_PAUSE, quote_of, rebuilding, settlement};
+use crate::core::ledger::Ledger;
+use crate::core::record::{AlarmCause, MissingCause, Record};
+use crate::core::strategy;
+use crate::core::{Decimal, Timestamp, money};
+
+/// So often the exchange is tried at a start before "start again later" is the answer.
+const START_ATTEMPTS: u32 = 5;
+
+impl Engine<'_> {
+    /// Compares clocks, and looks at the instrument.
+    pub(super) fn start(&mut self) -> Result<(), Failure> {
+        let Some(instrument) = self.at_start(|engine| engine.world.exchange.greet())? else { return Ok(()) };
+        self.set_out();
+        let Assignment { bot, environment, parameters, .. } = self.assignment.clone();
+        if !instrument.trading {
+            return Err(Failure::ConfigurationRefused(format!("{} is not trading now", parameters.symbol)));
+        }
+        let seen = self.ledger.instrument.as_ref() == Some(&instrument);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let doubts = self.after_absence();
+        let mut records = vec![Record::Started { version, environment, bot, parameters }];
+        if !seen {
+            records.push(Record::InstrumentSeen { instrument: instrument.clone() });
+        }
+        records.extend(doubts);
+        self.record(records)
+    }
+
+    /// Looks whether the key may trade, and whether the ladder may be placed at the market's price.
+    pub(super) fn admit(&mut self) -> Result<(), Failure> {
+        let Some(ticker) = self.at_start(|engine| engine.world.exchange.admit())? else { return Ok(()) };
+        let Ledger { instrument, cycle, .. } = &self.ledger;
+        let Some(instrument) = instrument else { return Ok(()) };
+        if let Err(error) = strategy::check(ticker.ask, &self.assignment.parameters, instrument) {
+            if cycle.is_none() {
+                return Err(Failure::Ladder(error));
+            }
+            warn!(
+                "the ladder breaks a rule of the exchange, the open cycle goes on without the rebuys it forbids: {error}"
+            );
+        }
+        self.admitted = true;
+        self.quote = Some((quote_of(ticker), self.now()));
+        Ok(())
+    }
+
+    /// The exchange has corrected the clock: deadlines are counted from here. What an uncorrected clock said before may
+    /// lie years ahead.
+    fn set_out(&mut self) {
+        self.set_out = true;
+        let now = self.now();
+        self.clock_due = now.after(self.assignment.clock_interval);
+        self.quiet_until = now;
+        self.open_not_before = now;
+        self.reconcile_due = if self.stream_up { now } else { now.after(self.assignment.stream_patience) };
+        let Ledger { watched, time, .. } = self.ledger;
+        let known = if self.ledger.is_blank() { now } else { watched.min(now) };
+        self.executions_from = known.max(now.before(rebuilding::REACH));
+        // A ledger that was rebuilt was seen whole when it was written, and watched by nobody yet.
+        let seen = if watched == Timestamp::default() { time } else { watched };
+        if !self.ledger.is_blank() && now.since(seen.min(now)) >= settlement::RETENTION {
+            self.unseen_before = Some(now);
+        }
+    }
+
+    /// After an absence that is longer than the exchange remembers, what a power cut took from the journal's end cannot be
+    /// found there any more. That it took nothing is sure only after an end in peace. Coins that were not offered then may
+    /// have been offered and sold by what is lost: they are written off, because those in the wallet may be the user's own.
+    fn after_absence(&self) -> Vec<Record> {
+        if self.unseen_before.is_none() || self.ledger.ended {
+            return Vec::new();
+        }
+        let lots = self.ledger.cycle.iter().flat_map(|cycle| cycle.lots.values());
+        let free = lots.fold(Decimal::ZERO, |sum, lot| sum + lot.quantity);
+        let instrument = self.ledger.instrument.as_ref();
+        let quantity = instrument.map_or(Decimal::ZERO, |instrument| instrument.quantity_down(free));
+        let doubtful = quantity > Decimal::ZERO;
+        let cause = AlarmCause::LostHistory;
+        let mut records = Vec::new();
+        if doubtful || !self.ledger.alarms.contains_key(&cause) {
+            let coins = if doubtful {
+                format!(", and {} that were not offered are no longer counted as held", money::text(quantity))
+            } else {
+                String::new()
+            };
+            let message = format!(
+                "the bot did not end in peace, and was away for longer than the exchange remembers: orders of its last moments \
+                 may be unknown{coins}. No new buys: compare the account with `recompra status`, then let `recompra stop --close` \
+                 sell what is held"
+            );
+            records.push(Record::Alarmed { cause, message });
+        }
+        if doubtful {
+            records.push(Record::CoinsMissing { quantity, cause: MissingCause::LongAbsence });
+        }
+        records
+    }
+
+    /// Asks something that trading cannot begin without, a few times. `None` if a stop was asked for meanwhile.
+    fn at_start<T>(&mut self, mut ask: impl FnMut(&mut Self) -> Result<T, Fault>) -> Result<Option<T>, Failure> {
+        let mut attempt = 1;
+        loop {
+            let fault = match ask(self) {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(fault) => fault,
+            };
+            self.fatal(&fault)?;
+            if attempt == START_ATTEMPTS {
+                return Err(Failure::Unreachable(fault));
+            }
+            let pause = match fault.kind {
+                FaultKind::RateLimited { until } => until,
+                _ => self.now().after(OUTAGE_PAUSE * 2_u32.pow(attempt)),
+            };
+            warn!("{fault}; trying again");
+            attempt += 1;
+            while self.now() < pause {
+                if let Some(signal) = self.wait(pause) {
+                    self.take(signal)?;
+                }
+                if self.stop == Some(StopWish::Leave) {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
