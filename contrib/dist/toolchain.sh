@@ -7,6 +7,7 @@
 # On both the C side is Debian's: its musl of that architecture, and its cross gcc, which must be installed.
 source "$(dirname "$0")/common.sh"
 source "$(dirname "$0")/packages.sh"
+HERE=$(cd "$(dirname "$0")" && pwd)
 
 # From so much on a Debian compiler is new enough.
 OLDEST_RUST=1.89
@@ -30,11 +31,14 @@ fetch_rust() {
     "rust-web-src=$version" "$llvm:$here"
 }
 
-# A compiler that works from where it was unpacked.
+# A compiler that works from where it was unpacked. It makes ARMv6's helpers of arithmetic out of ARM's instructions even
+# where all else is Thumb: they are assembler, which LLVM reads without knowing that this target has Thumb.
 rustc_wrapper() {
-  local libraries
+  local libraries arm
   libraries=$(dirname "$(find "$CACHE/root/usr/lib" -name 'librustc_driver-*.so' | head -n 1)")
-  wrapper rustc "LD_LIBRARY_PATH=$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec $CACHE/root/usr/bin/rustc \"\$@\""
+  arm='*" --crate-name compiler_builtins "*" --target arm-unknown-linux-musleabi "*'
+  wrapper rustc "case \" \$* \" in $arm) set -- \"\$@\" -C target-feature=-thumb-mode ;; esac
+LD_LIBRARY_PATH=$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec $CACHE/root/usr/bin/rustc \"\$@\""
 }
 
 # wrapper NAME LINE: a command of the cache.
@@ -70,6 +74,14 @@ end
 MRI
 }
 
+# What is linked as libatomic, before the compiler's own.
+atomics() {
+  local folder=$CACHE/lib/$NAME
+  "$CACHE/bin/$NAME-gcc" -Os -ffunction-sections -c "$HERE/atomics.c" -o "$folder/atomics.o"
+  rm -f "$folder/libatomic.a"
+  "$GCC-ar" rcD "$folder/libatomic.a" "$folder/atomics.o"
+}
+
 command -v cargo >/dev/null || fail "missing: Rust 1.89 or newer (that of your distribution may be older): https://rustup.rs"
 for name in "$@"; do
   machine "$name"
@@ -98,4 +110,5 @@ for name in "$@"; do
   unpack "musl-$DEBIAN" "musl-dev:$DEBIAN"
   musl_gcc
   unwinder
+  [ "$NAME" != armv6 ] || atomics
 done
