@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use recompra::bybit::transport::{HttpLimits, HttpTransport};
@@ -105,6 +105,53 @@ fn several_requests_use_one_connection() {
         transport.send(&post()).unwrap();
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+/// Answers each connection in a thread of its own, once `together` requests are there.
+fn patient_server(together: usize) -> (Address, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::rest(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (count, all_there) = (Arc::clone(&connections), Arc::new(Barrier::new(together)));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (mut stream, all_there) = (stream.unwrap(), Arc::clone(&all_there));
+            std::thread::spawn(move || {
+                while !one_read(&mut stream).is_empty() {
+                    all_there.wait();
+                    stream.write_all(ANSWER).unwrap();
+                }
+            });
+        }
+    });
+    (address, connections)
+}
+
+#[test]
+fn requests_that_find_connections_open_are_under_way_together() {
+    let (address, connections) = patient_server(2);
+    let mut transport = transport(&address);
+    assert!(transport.connect(2));
+    let answers = transport.send_all(&[get(), post()]);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn with_one_at_once_requests_follow_each_other_on_one_connection() {
+    let (address, connections) = patient_server(1);
+    let mut transport = HttpTransport::new(&address, &Tls::none(), HttpLimits { at_once: 1, ..quick() });
+    assert!(transport.connect(2));
+    let answers = transport.send_all(&[get(), post()]);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn where_nothing_listens_no_connection_is_opened_in_advance() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert!(!transport(&Address::rest(&format!("http://{free}")).unwrap()).connect(2));
 }
 
 #[test]

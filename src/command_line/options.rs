@@ -89,7 +89,5 @@ pub(super) fn moment(text: String) -> Result<Timestamp, String> {
         16 => format!("{text}:00"),
         _ => text.clone(),
     };
-    let time = humantime::parse_rfc3339_weak(&whole).map_err(|_| refused())?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| refused())?;
-    Ok(Timestamp(0).after(since))
+    Timestamp::of_date(&whole).ok_or_else(refused)
 }

@@ -171,11 +171,27 @@ pub enum Record {
         /// Which alarm.
         cause: AlarmCause,
     },
+    /// What a lost journal is rebuilt with: all of these, in this order. One line of the journal, because half of it would be
+    /// a ledger of its own, and wrong.
+    Rebuilt {
+        /// What happened, as the exchange tells it.
+        records: Vec<Record>,
+    },
     /// All that the records before this one add up to; they may be dropped.
     Snapshot {
         /// The ledger.
         ledger: Box<super::ledger::Ledger>,
     },
+}
+
+impl Record {
+    /// The facts in it: those that it holds, or itself.
+    pub fn facts(&self) -> &[Record] {
+        match self {
+            Self::Rebuilt { records } => records,
+            record => std::slice::from_ref(record),
+        }
+    }
 }
 
 /// What a sell offers: which lots, and their cost.

@@ -11,6 +11,24 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// Reads a date with a time in UTC, from 1970 on: `2022-01-31 23:59:00`, with `T` for the space, with a fraction, with `Z` or
+    /// `+00:00` behind it. `None` if it is none.
+    pub fn of_date(text: &str) -> Option<Self> {
+        // On machines of 32 bits the library ends in 2038. Within a century the calendar repeats itself every 28 years.
+        const ROUND: u16 = 28;
+        const ROUND_DAYS: u64 = 28 * 365 + 7;
+        let (year, rest) = text.split_at_checked(4)?;
+        let number: u16 = year.parse().ok()?;
+        let rounds = if (2038..2100).contains(&number) { (number - 2010) / ROUND } else { 0 };
+        let moment = match rounds {
+            0 => humantime::parse_rfc3339_weak(text),
+            rounds => humantime::parse_rfc3339_weak(&format!("{}{rest}", number - rounds * ROUND)),
+        };
+        let since = moment.ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        let later = Duration::from_secs(u64::from(rounds) * ROUND_DAYS * 24 * 3600);
+        Some(Self(0).after(since.checked_add(later)?))
+    }
+
     /// The moment `duration` later; durations beyond the end of time saturate.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(milliseconds(duration)))
@@ -54,6 +72,44 @@ mod tests {
         assert_eq!(Timestamp(1_640_995_260_000).to_string(), "2022-01-01T00:01:00.000Z");
         assert_eq!(Timestamp(2_147_483_648_000).to_string(), "2038-01-19T03:14:08.000Z");
         assert_eq!(Timestamp(-1).to_string(), "-1 ms");
+    }
+
+    #[test]
+    fn dates_are_read_as_they_are_shown_past_2038() {
+        for (text, moment) in [
+            ("1970-01-01 00:00:00", 0),
+            ("2022-01-01T00:01:00.250Z", 1_640_995_260_250),
+            ("2038-01-19T03:14:08Z", 2_147_483_648_000),
+            ("2041-01-30 23:41:00", 2_243_202_060_000),
+            ("2096-02-29T12:00:00+00:00", 3_981_355_200_000),
+            ("2099-12-31 23:59:59", 4_102_444_799_000),
+        ] {
+            let read = Timestamp::of_date(text);
+            assert_eq!(read, Some(Timestamp(moment)), "{text}");
+            let shown = Timestamp(moment).to_string();
+            assert_eq!(Timestamp::of_date(&shown), read, "{shown}");
+        }
+        for text in
+            ["", "2041", "2041-02-29 00:00:00", "2041-13-01 00:00:00", "20ä1-01-01 00:00:00", "1969-12-31 23:59:59"]
+        {
+            assert_eq!(Timestamp::of_date(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_day_of_a_century_follows_the_one_before() {
+        let mut last = Timestamp::of_date("2030-12-31 00:00:00").unwrap();
+        for year in 2031..2100 {
+            for month in 1..=12 {
+                for day in 1..=31 {
+                    let Some(now) = Timestamp::of_date(&format!("{year}-{month:02}-{day:02} 00:00:00")) else {
+                        continue;
+                    };
+                    assert_eq!(now.0 - last.0, 86_400_000, "{year}-{month}-{day}");
+                    last = now;
+                }
+            }
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Engine<'_> {
             info!("the journal can be written again");
             self.journal_failures = 0;
         }
-        for record in &records {
+        for record in records.iter().flat_map(Record::facts) {
             if let Err(contradiction) = self.ledger.apply(now, record) {
                 // The record was made from this very ledger: going on would be guessing with money.
                 panic!("the engine made a record that contradicts its ledger: {contradiction} ({record:?})");

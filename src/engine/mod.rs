@@ -5,7 +5,7 @@
 //! [`crate::core::reconcile`]; the engine carries out, asks again, and waits.
 //!
 //! A start asks for the time and the instrument, reconciles, and then looks whether the key may trade and the ladder may be
-//! placed (`start`); it does not wait for the stream to come up. From then on:
+//! placed (`start`). From then on:
 //!
 //! ```text
 //!   signals there? ──▶ book them                                     ┐
@@ -325,6 +325,8 @@ impl<'a> Engine<'a> {
             return Ok(None);
         } else if self.reconciled && !self.watching && self.doubts.is_empty() && self.strays.is_empty() {
             self.record(vec![Record::Reconciled])?;
+            // After a power cut this shows that the process may have done more than its journal holds.
+            self.sync();
             self.watching = true;
             return Ok(None);
         } else if self.reconciled && !self.admitted && self.assignment.goal == Goal::Trade {

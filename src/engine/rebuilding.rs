@@ -81,8 +81,7 @@ impl Engine<'_> {
             error!("{message}");
             records.push(Record::Alarmed { cause: AlarmCause::LostHistory, message });
         }
-        self.record(records)?;
-        // Half of it would be a ledger of its own, and wrong.
+        self.record(vec![Record::Rebuilt { records }])?;
         self.sync();
         Ok(())
     }

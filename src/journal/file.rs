@@ -81,7 +81,7 @@ impl<S: Storage> JournalFile<S> {
         self.unclean = false;
         self.length += self.buffer.len() as u64;
         self.next = next;
-        for record in records {
+        for record in records.iter().flat_map(Record::facts) {
             match record {
                 Record::CycleOpened { .. } => self.in_cycle = true,
                 Record::CycleClosed { .. } => self.in_cycle = false,
@@ -203,6 +203,24 @@ mod tests {
             journal.append(Timestamp(1), &[opened(cycle), closed(cycle)]).unwrap();
         }
         memory
+    }
+
+    #[test]
+    fn of_a_rebuilt_journal_there_is_all_or_nothing() {
+        let records = vec![opened(1), closed(1), opened(2)];
+        let mut whole = Memory::default();
+        let (mut journal, _) = JournalFile::open(&mut whole).unwrap();
+        journal.append(Timestamp(1), &[Record::Rebuilt { records: records.clone() }]).unwrap();
+        for length in 0..=whole.bytes.len() {
+            let mut cut = Memory { bytes: whole.bytes[..length].to_vec(), ..Memory::default() };
+            let recovery = JournalFile::inspect(&mut cut).unwrap();
+            let facts: Vec<Record> = recovery.entries.into_iter().skip(1).map(|(_, record)| record).collect();
+            if length == whole.bytes.len() {
+                assert_eq!((facts.as_slice(), recovery.ledger.last_cycle), (records.as_slice(), 2));
+            } else {
+                assert!(facts.is_empty() && recovery.ledger.is_blank(), "cut at {length}");
+            }
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Recovery {
     continued: bool,
     /// The latest [`Record::Started`].
     pub started: Option<Record>,
-    /// The lines, for whoever shows them; kept only if asked for.
+    /// The facts, for whoever shows them; kept only if asked for.
     pub entries: Vec<(Timestamp, Record)>,
 }
 
@@ -165,12 +165,16 @@ fn take(
     }
     recovery.ledger.apply(entry.time, &entry.record).map_err(|contradiction| damaged(contradiction.to_string()))?;
     recovery.records += 1;
-    recovery.continued |= matches!(entry.record, Record::Snapshot { .. });
+    recovery.continued |= entry.record.facts().iter().any(|fact| matches!(fact, Record::Snapshot { .. }));
     if matches!(entry.record, Record::Started { .. }) {
         recovery.started = Some(entry.record.clone());
     }
     if keep {
-        recovery.entries.push((entry.time, entry.record));
+        let facts = match entry.record {
+            Record::Rebuilt { records } => records,
+            record => vec![record],
+        };
+        recovery.entries.extend(facts.into_iter().map(|fact| (entry.time, fact)));
     }
     Ok(())
 }

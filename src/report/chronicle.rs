@@ -211,6 +211,8 @@ impl Observer for Chronicle {
                     cycle.fills.push(Trade { key: *key, execution: execution.clone() });
                 }
             }
+            // Its facts come one by one.
+            Record::Rebuilt { .. } => return,
             Record::Journal { .. }
             | Record::Stopped { .. }
             | Record::Reconciled

@@ -184,6 +184,15 @@ const MENDED: &[(u64, &str)] = &[
         655_926,
         "a fill of a rebuy did not fit beside its earlier attempt, and the cycle was closed before it was looked at again",
     ),
+    (649_969, "a request arrived after a power cut had taken its plan, when its cycle was closed"),
+    (619_777, "an exit of a cycle whose opening was lost could not be adopted: nothing seemed to be held"),
+    (611, "a limit was counted by a clock that the same look corrected"),
+    (115_593, "an order came while the answer was on its way that did not know it yet"),
+    (55_569, "a process died while it wrote what it had rebuilt, and half of that was taken for all"),
+    (300_618, "the same"),
+    (451_685, "the same"),
+    (482_976, "the same"),
+    (544_073, "a power cut hid that a process had traded after one that ended in peace, and two weeks went by"),
     (375_899, "a lost journal had forgotten 29 names of one slot, and nobody had allowed time to try them all"),
 ];
 

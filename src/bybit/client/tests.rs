@@ -235,6 +235,54 @@ fn a_slow_comparison_of_clocks_is_made_again_and_the_quicker_counts() {
 }
 
 #[test]
+fn a_start_asks_for_instrument_and_time_together_and_a_limit_moves_with_the_clock() {
+    // The exchange's clock is 5 s behind.
+    let time = || ok(r#"{"timeNano":"1699999995000000000"}"#);
+    let mut client = client([code(10006), time()]);
+    let fault = client.greet().unwrap_err();
+    let paths: Vec<&str> = client.transport.requests.iter().map(|request| request.path.as_str()).collect();
+    assert_eq!(paths, ["/v5/market/instruments-info", "/v5/market/time"]);
+    assert_eq!(client.clock.now(), Timestamp(1_699_999_995_000));
+    let until = Timestamp(1_699_999_995_000).after(RETRY);
+    assert_eq!((fault.kind, fault.endpoint), (FaultKind::RateLimited { until }, "GET /v5/market/instruments-info"));
+}
+
+#[test]
+fn a_key_with_the_wrong_rights_is_refused_before_trading_and_one_that_cannot_be_looked_at_is_not() {
+    let key = |permissions: &str| ok(&format!(r#"{{"readOnly":0,"permissions":{{{permissions}}}}}"#));
+    let market = || list(&[r#"{"symbol":"BTCUSDT","lastPrice":"3","bid1Price":"2","ask1Price":"4"}"#.to_owned()], "");
+    let good = r#""Spot":["SpotTrade"]"#;
+    assert_eq!(client([key(good), market()]).admit().unwrap().ask, Decimal::from(4));
+    assert_eq!(client([answer(500, ""), market()]).admit().unwrap().ask, Decimal::from(4));
+    for (answer, why) in [
+        (key(r#""Spot":["SpotTrade"],"Wallet":["Withdraw"]"#), "may withdraw"),
+        (key(r#""Spot":[]"#), "may not trade spot"),
+        (code(10003), "10003"),
+    ] {
+        let fault = client([answer, market()]).admit().unwrap_err();
+        assert_eq!(fault.kind, FaultKind::KeyRefused);
+        assert!(fault.to_string().contains(why), "{fault}");
+    }
+}
+
+#[test]
+fn a_look_asks_for_orders_and_executions_together_and_goes_on_where_there_is_more() {
+    let week = 7 * 24 * 3600 * 1000;
+    let mut client = client([
+        list(&[order_row("a", "New", 1)], "more"),
+        list(&[execution_row("1", 10)], ""),
+        list(&[order_row("b", "New", 2)], ""),
+        list(&[execution_row("2", week + 10)], ""),
+    ]);
+    let (open, executions) = client.look(Timestamp(1), Timestamp(week + 20)).unwrap();
+    assert_eq!(open.iter().map(|order| order.link_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(executions.iter().map(|one| one.exec_id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+    let asked: Vec<&str> = client.transport.requests.iter().map(|request| request.path.as_str()).collect();
+    let (orders, fills) = ("/v5/order/realtime", "/v5/execution/list");
+    assert_eq!(asked, [orders, fills, orders, fills]);
+}
+
+#[test]
 fn an_exhausted_limit_delays_the_next_request_of_its_class_only() {
     let limited = |reset: i64| {
         ok(r#"{"orderId":"1"}"#).map(|mut response| {

@@ -85,8 +85,7 @@ impl KeyAnswer<'_> {
 
 /// An RFC 3339 moment; `None` for the 1970 that stands for "never".
 fn moment(text: &str) -> Option<Timestamp> {
-    let since = humantime::parse_rfc3339(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    (!since.is_zero()).then(|| Timestamp(0).after(since))
+    Timestamp::of_date(text).filter(|moment| *moment != Timestamp(0))
 }
 
 #[cfg(test)]

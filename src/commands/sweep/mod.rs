@@ -221,11 +221,9 @@ fn place_of(split: &str, recording: &Recording) -> Result<usize, String> {
         }
         None => {
             let date = if split.len() == 10 { format!("{split} 00:00:00") } else { split.to_owned() };
-            let moment = humantime::parse_rfc3339_weak(&date).ok();
-            let moment = moment.and_then(|moment| moment.duration_since(std::time::UNIX_EPOCH).ok());
             let wrong = || format!("--split {split:?}: write 70%, or a date, 2022-01-20 or 2022-01-20T12:00:00Z");
-            let moment = moment.and_then(|since| i64::try_from(since.as_millis()).ok()).ok_or_else(wrong)?;
-            recording.starts().partition_point(|start| *start < Timestamp(moment))
+            let moment = Timestamp::of_date(&date).ok_or_else(wrong)?;
+            recording.starts().partition_point(|start| *start < moment)
         }
     };
     match at {

@@ -180,12 +180,21 @@ impl Ledger {
             }
             Record::Alarmed { cause, message } => drop(self.alarms.insert(*cause, message.clone())),
             Record::AlarmCleared { cause } => drop(self.alarms.remove(cause)),
+            Record::Rebuilt { records } => {
+                for record in records {
+                    self.apply(time, record)?;
+                }
+            }
             Record::Snapshot { ledger } => *self = (**ledger).clone(),
         }
         if self.watching {
             self.watched = self.time;
         }
-        if !matches!(record, Record::Started { .. } | Record::InstrumentSeen { .. } | Record::Snapshot { .. }) {
+        let looked = !matches!(
+            record,
+            Record::Started { .. } | Record::InstrumentSeen { .. } | Record::Rebuilt { .. } | Record::Snapshot { .. }
+        );
+        if looked {
             // A process that ended before it had looked at the exchange leaves whatever the one before it left.
             self.ended = matches!(record, Record::Stopped { .. }) && (self.watching || self.ended);
         }

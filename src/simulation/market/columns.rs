@@ -160,9 +160,7 @@ pub(super) fn read_moment(text: &str) -> Result<Timestamp, String> {
     }
     let plain = text.strip_suffix("+00:00").or_else(|| text.strip_suffix(" UTC")).unwrap_or(text);
     let date = if plain.len() == 10 { format!("{plain} 00:00:00") } else { plain.to_owned() };
-    let moment = humantime::parse_rfc3339_weak(&date).map_err(|_| refused())?;
-    let since = moment.duration_since(std::time::UNIX_EPOCH).map_err(|_| refused())?;
-    i64::try_from(since.as_millis()).map(Timestamp).map_err(|_| refused())
+    Timestamp::of_date(&date).ok_or_else(refused)
 }
 
 #[cfg(test)]
