@@ -145,12 +145,21 @@ pub fn lacks_executions(ledger: &Ledger, key: OrderKey, report: &OrderReport) ->
 }
 
 fn is_history(ledger: &Ledger, report: &OrderReport) -> bool {
-    ledger.cycle.as_ref().is_some_and(|cycle| is_older_than_cycle(cycle.opened, report))
+    ledger.cycle.as_ref().is_some_and(|cycle| is_older_than_cycle(ledger, cycle, report))
+}
+
+/// A moment before which no order of a cycle can have been placed: when it was opened, or, if the journal lost that and only
+/// some order of it was found, when the one before it was.
+fn beginning(ledger: &Ledger, cycle: &Cycle) -> Timestamp {
+    let seen = cycle.attempts(Slot::Buy(0)).any(|(_, order)| order.reason.is_some());
+    match &ledger.closed {
+        Some(closed) if !seen => closed.opened.min(cycle.opened),
+        _ => cycle.opened,
+    }
 }
 
 fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<Record> {
-    let opened = ledger.cycle.as_ref().map_or(Timestamp::default(), |cycle| cycle.opened);
-    if is_older_than_cycle(opened, report) {
+    if is_history(ledger, report) {
         return name_of_an_older_order(key, report);
     }
     let mut facts = vec![Record::OrderAccepted { key, order_id: report.order_id.clone() }];
@@ -179,8 +188,8 @@ fn name_of_an_older_order(key: OrderKey, report: &OrderReport) -> Vec<Record> {
 }
 
 /// Whether a bot of the same name had this order in an earlier life, when cycles were numbered as they are now.
-fn is_older_than_cycle(opened: Timestamp, report: &OrderReport) -> bool {
-    report.status.is_closed() && report.created < opened.before(CLOCK_MARGIN)
+fn is_older_than_cycle(ledger: &Ledger, cycle: &Cycle, report: &OrderReport) -> bool {
+    report.status.is_closed() && report.created < beginning(ledger, cycle).before(CLOCK_MARGIN)
 }
 
 /// That an order ended and nothing of it was executed.
@@ -230,15 +239,17 @@ fn adoption(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Option<Vec<
     let next;
     let cycle = match &ledger.cycle {
         Some(cycle) if cycle.number == key.cycle => {
-            if cycle.live(key.slot).is_some() || is_older_than_cycle(cycle.opened, report) {
+            if cycle.live(key.slot).is_some() || is_older_than_cycle(ledger, cycle, report) {
                 return None;
             }
             cycle
         }
         Some(_) => return None,
         None => {
-            facts.push(Record::CycleOpened { cycle: key.cycle, began: report.created });
-            next = ledger.next_cycle(key.cycle, report.created);
+            // This order may be a late one of its cycle, which began after the one before it had ended.
+            let began = ledger.last_end.map_or(report.created, |end| end.min(report.created));
+            facts.push(Record::CycleOpened { cycle: key.cycle, began });
+            next = ledger.next_cycle(key.cycle, began);
             &next
         }
     };
@@ -293,7 +304,7 @@ pub(super) fn offer_of(
 }
 
 /// From when on an order's executions are to be looked for.
-pub fn executions_from(cycle: &Cycle, order: &Order) -> Timestamp {
-    let placed = if order.was_placed_unseen() { cycle.opened.min(order.planned) } else { order.planned };
+pub fn executions_from(ledger: &Ledger, cycle: &Cycle, order: &Order) -> Timestamp {
+    let placed = if order.was_placed_unseen() { beginning(ledger, cycle).min(order.planned) } else { order.planned };
     placed.before(CLOCK_MARGIN)
 }

@@ -3,6 +3,8 @@
 //! Steps of one decision do not depend on each other's outcome: cancels go out at once, and with them an order. A second
 //! order waits for the first one's answer, because no order is placed while another's fate is unknown.
 
+use std::time::Duration;
+
 use log::{info, warn};
 
 use super::ports::{Act, Fault, FaultKind};
@@ -15,6 +17,8 @@ use crate::core::strategy::{FUNDS_PATIENCE, Goal, Step};
 
 /// So many requests go out at once; Bybit takes twenty a second of each kind.
 const MOST_AT_ONCE: usize = 8;
+/// So long after a refusal all is compared with the exchange: sooner than any attempt is made again.
+const REFUSAL_LOOK: Duration = Duration::from_secs(4);
 
 impl Engine<'_> {
     /// Of the steps of a decision those that are carried out now, at once.
@@ -130,6 +134,11 @@ impl Engine<'_> {
                 Some(Record::NameTaken { key })
             }
         };
+        if matches!(fact, Some(Record::OrderRefused { .. })) {
+            // It may hide that the name was taken, by an order that the journal has lost: that is looked for before there is
+            // another attempt.
+            self.reconcile_due = self.reconcile_due.min(self.now().after(REFUSAL_LOOK));
+        }
         self.record(fact.into_iter().collect())?;
         self.weigh(&fault)?;
         if fault.kind == FaultKind::InsufficientFunds {

@@ -130,16 +130,20 @@ impl Engine<'_> {
             return if answered { self.on_missing_executions(key) } else { Ok(()) };
         }
         if order.state == OrderState::Open {
-            let cancel_lost = order.cancel_asked.is_some_and(|asked| self.now().since(asked) >= CANCEL_GRACE);
-            if cancel_lost {
-                self.record(vec![Record::CancelFailed { key }])?;
-            }
+            self.cancel_again(key)?;
             let waits_for_cancel = self.ledger.order(key).is_some_and(|order| order.cancel_asked.is_some());
             if !waits_for_cancel {
                 self.doubts.remove(&key);
             }
         }
         Ok(())
+    }
+
+    /// An order that is open although its cancel was asked for a while ago may be cancelled again.
+    fn cancel_again(&mut self, key: OrderKey) -> Result<(), Failure> {
+        let asked = self.ledger.order(key).and_then(|order| order.cancel_asked);
+        let lost = asked.is_some_and(|asked| self.now().since(asked) >= CANCEL_GRACE);
+        if lost { self.record(vec![Record::CancelFailed { key }]) } else { Ok(()) }
     }
 
     /// The exchange lists fewer executions than it reports executed. They are shown late, or, after a long absence, not at
@@ -160,6 +164,7 @@ impl Engine<'_> {
         }
         // It still rests: what more it does will be seen.
         self.doubts.remove(&key);
+        self.cancel_again(key)?;
         let cause = AlarmCause::LostHistory;
         let message = format!(
             "order {} has executions that the exchange no longer tells: {} is booked of it. No new buys: compare the account \
@@ -269,7 +274,7 @@ impl Engine<'_> {
     fn ask_executions(&mut self, key: OrderKey) -> Result<bool, Failure> {
         let (Some(cycle), Some(order)) = (&self.ledger.cycle, self.ledger.order(key)) else { return Ok(true) };
         let now = self.now();
-        let from = reconcile::executions_from(cycle, order).max(now.before(rebuilding::REACH));
+        let from = reconcile::executions_from(&self.ledger, cycle, order).max(now.before(rebuilding::REACH));
         let to = now.after(HIDDEN_PATIENCE);
         match self.world.exchange.executions(from, to) {
             Ok(executions) => {

@@ -192,6 +192,15 @@ const MENDED: &[(u64, &str)] = &[
     (300_618, "the same"),
     (451_685, "the same"),
     (482_976, "the same"),
+    (
+        45_322,
+        "a cycle whose opening was lost seemed to have begun with its youngest order, and its oldest to be of an earlier life",
+    ),
+    (189_124, "the same"),
+    (180_322, "a refusal hid that the name was taken, and nobody looked before the next attempt"),
+    (336_280, "a cancel was lost, and the exchange had forgotten the fills of its order: it was never asked for again"),
+    (257_228, "the same order, not cancelled: the alarm says what is missing"),
+    (639_765, "an order rested that could not fit any more, and the alarm said so"),
     (544_073, "a power cut hid that a process had traded after one that ended in peace, and two weeks went by"),
     (375_899, "a lost journal had forgotten 29 names of one slot, and nobody had allowed time to try them all"),
 ];

@@ -6,7 +6,7 @@ use recompra::core::ledger::{Ledger, OrderState};
 use recompra::core::order::{OrderKey, Side, Slot};
 use recompra::core::parameters::{Parameters, TakeProfitMode};
 use recompra::core::record::Record;
-use recompra::core::strategy::{self, Goal, Quote, Situation};
+use recompra::core::strategy::{self, Goal, Quote, Situation, Step};
 use recompra::core::{Decimal, Timestamp};
 use recompra::engine::ports::Observer;
 
@@ -120,7 +120,9 @@ fn orders_differ(world: &World, ledger: &Ledger) -> Option<String> {
         let Some(row) = world.books.orders.get(&key).filter(|order| order.open).map(|order| &order.row) else {
             return Some(format!("{key} is not open on the exchange"));
         };
-        if row.executed_quantity != order.executed_quantity || row.executed_value != order.executed_value {
+        let differs = row.executed_quantity != order.executed_quantity || row.executed_value != order.executed_value;
+        // Fills that the exchange has forgotten: that is said by the alarm.
+        if differs && !history_is_lost(world) {
             return Some(format!("{key}: {} booked, {} executed", order.executed_quantity, row.executed_quantity));
         }
         if !in_quote(row) && order.spec.quantity() != Some(row.quantity) {
@@ -198,7 +200,13 @@ fn something_is_due(world: &World, ledger: &Ledger) -> Option<String> {
         hold_buys: false,
         now,
     });
-    if let Some(step) = decision.steps.first() {
+    // Where history is lost an order may rest that cannot fit any more: it keeps its slot, and a person must look.
+    let keeps_slot = |step: &Step| {
+        let in_slot =
+            |key: OrderKey| world.books.open.iter().any(|other| (other.cycle, other.slot) == (key.cycle, key.slot));
+        matches!(step, Step::Place { key, .. } if history_is_lost(world) && ledger.alarm().is_some() && in_slot(*key))
+    };
+    if let Some(step) = decision.steps.iter().find(|step| !keeps_slot(step)) {
         return Some(format!("there is something to do: {step:?}"));
     }
     let limit = ledger.cycle.as_ref().zip(world.parameters.time_limit).map(|(cycle, limit)| cycle.opened.after(limit));

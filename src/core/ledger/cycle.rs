@@ -56,6 +56,8 @@ pub struct Cycle {
 pub struct ClosedCycle {
     /// Its number.
     number: u64,
+    /// When it began: the cycle after it began later.
+    pub(in crate::core) opened: Timestamp,
     /// The orders that the ledger held at its end, and whether the exchange took them: then their fills are booked. So are
     /// those of attempts before these.
     orders: BTreeMap<OrderKey, bool>,
@@ -393,7 +395,7 @@ impl ClosedCycle {
     pub(super) fn new(cycle: &Cycle) -> Self {
         let taken = |order: &Order| order.end() != Some(End::Absent) && !order.was_refused_at_once();
         let orders = cycle.orders.iter().map(|(key, order)| (*key, taken(order)));
-        Self { number: cycle.number, orders: orders.collect(), late: BTreeSet::new() }
+        Self { number: cycle.number, opened: cycle.opened, orders: orders.collect(), late: BTreeSet::new() }
     }
 
     /// Whether an execution of this order is news: the order is of this cycle, and was not there as far as the ledger knew.
