@@ -300,3 +300,20 @@ fn a_sell_of_the_next_cycle_is_adopted_with_what_the_closed_one_left() {
         assert_eq!(cycle.exit.is_some(), slot == Slot::Exit, "{slot}");
     }
 }
+
+#[test]
+fn the_oldest_order_of_a_cycle_that_was_found_by_its_youngest_is_of_this_life() {
+    let mut ledger = ledger(&[]);
+    let later = |seconds: i64| Timestamp(NOW.0 + seconds * 1000);
+    ledger.apply(later(1_000), &end_of_cycle()).unwrap();
+    let mut adopt = |key: OrderKey, status: &str, created: Timestamp| {
+        let report = OrderReport { created, ..report(status, key, "50000") };
+        let Finding::Facts(facts) = reconcile::report(&ledger, key, &report, Source::Answer) else {
+            panic!("{key} does not fit");
+        };
+        facts.iter().for_each(|fact| ledger.apply(later(1_001), fact).unwrap());
+        ledger.order(key).is_some()
+    };
+    assert!(adopt(key(3, Slot::Buy(1), 1), "open", later(500)));
+    assert!(adopt(key(3, Slot::Buy(0), 1), "filled", later(300)), "it was taken for one of an earlier life");
+}
