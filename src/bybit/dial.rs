@@ -124,8 +124,12 @@ impl Write for Socket {
 
 /// Connects; the errors are for people.
 pub(super) fn dial(address: &Address, tls: &Tls, deadline: Instant) -> Result<Socket, String> {
-    let candidates = resolve(address.host(), address.port(), deadline)?;
-    dial_one_of(candidates, address, tls, deadline)
+    dial_one_of(candidates(address, deadline)?, address, tls, deadline)
+}
+
+/// Where an address can be reached.
+pub(super) fn candidates(address: &Address, deadline: Instant) -> Result<Vec<SocketAddr>, String> {
+    resolve(address.host(), address.port(), deadline)
 }
 
 /// The same where nobody waits: the name is looked up by this very thread, however long that takes.
@@ -134,7 +138,13 @@ pub(super) fn dial_in_background(address: &Address, tls: &Tls, patience: Duratio
     dial_one_of(candidates, address, tls, Instant::now() + patience)
 }
 
-fn dial_one_of(candidates: Vec<SocketAddr>, address: &Address, tls: &Tls, deadline: Instant) -> Result<Socket, String> {
+/// Connects to the first of these that answers.
+pub(super) fn dial_one_of(
+    candidates: Vec<SocketAddr>,
+    address: &Address,
+    tls: &Tls,
+    deadline: Instant,
+) -> Result<Socket, String> {
     let tcp = connect(candidates, address, deadline)?;
     let host = address.host();
     tcp.set_nodelay(true).map_err(|error| format!("{host}: {error}"))?;

@@ -14,7 +14,7 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, Utf8Bytes, WebSocket};
 
 use super::address::Address;
-use super::dial::{Socket, dial};
+use super::dial::{Socket, dial_in_background};
 use super::frame::Refusal;
 use super::tls::Tls;
 
@@ -160,7 +160,7 @@ impl StreamHandle {
         self.thread.is_finished()
     }
 
-    /// Stops the thread and waits for its end, at most as long as connecting may take.
+    /// Stops the thread and waits for its end, at most as long as connecting may take, or looking up a name.
     pub fn join(self) {
         self.stop();
         // A panic in the thread was reported when it happened.
@@ -185,8 +185,8 @@ impl Link {
         timings: StreamTimings,
         stopper: &Stopper,
     ) -> Result<Self, Trouble> {
-        let deadline = Instant::now() + timings.connect;
-        let socket = dial(address, tls, deadline).map_err(Trouble::Lost)?;
+        // Nobody waits for this thread: it looks the name up itself.
+        let socket = dial_in_background(address, tls, timings.connect).map_err(Trouble::Lost)?;
         stopper.watch(socket.tcp())?;
         let query = timings.max_active.map(|time| format!("?max_active_time={}s", time.as_secs())).unwrap_or_default();
         let config = WebSocketConfig::default()

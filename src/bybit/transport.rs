@@ -28,7 +28,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBu
 use ureq::{Agent, Error, http};
 
 use super::address::Address;
-use super::dial::{Socket, dial, dial_in_background, is_silent};
+use super::dial::{Socket, candidates, dial, dial_in_background, dial_one_of, is_silent};
 use super::tls::Tls;
 use crate::http::{Method, Request, Response, Transport, TransportError};
 
@@ -230,20 +230,28 @@ impl Shared {
         self.opening.store(0, Ordering::SeqCst);
     }
 
-    /// Opens one connection, and so many others meanwhile.
+    /// Opens one connection, and so many others meanwhile. The name is looked up once, before any thread is there for them.
     fn open_now(&self, others: usize) {
         let Self { address, tls, limits, .. } = self;
+        let deadline = Instant::now() + limits.connect;
+        let candidates = match candidates(address, deadline) {
+            Ok(candidates) => candidates,
+            Err(reason) => {
+                log::debug!("no connection in advance: {reason}");
+                return;
+            }
+        };
+        let open = || {
+            self.keep(dial_one_of(candidates.clone(), address, tls, deadline));
+        };
         std::thread::scope(|scope| {
             for _ in 0..others {
                 let thread = std::thread::Builder::new().name("connect".to_owned());
-                let dial = || {
-                    self.keep(dial_in_background(address, tls, limits.connect));
-                };
-                if let Err(error) = thread.spawn_scoped(scope, dial) {
+                if let Err(error) = thread.spawn_scoped(scope, open) {
                     log::debug!("no connection in advance: {error}");
                 }
             }
-            self.keep(dial(address, tls, Instant::now() + limits.connect));
+            open();
         });
     }
 
