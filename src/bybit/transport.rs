@@ -67,7 +67,7 @@ const OUTPUT_BUFFER: usize = 8 * 1024;
 /// An exchange that closes a new connection sooner than this wants none to wait.
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 /// So long none is opened for it in advance.
-const SHUNNED: Duration = Duration::from_secs(60);
+const SHUNNED: Duration = Duration::from_secs(10);
 /// A connection that will soon be too old to be used again does not count as ready.
 const SOON: Duration = Duration::from_secs(5);
 
