@@ -1,5 +1,5 @@
-//! An order never pays for opening a connection: before an exchange that closes what is idle, the bot has open ones when a
-//! fill comes. And each request leaves in one write.
+//! An order never pays for opening a connection: before an exchange that closes what is idle, the bot has open ones at any
+//! time, once it has seen how soon that happens. And each request leaves in one write.
 //!
 //! Between the bot and the exchange's REST stands a proxy that closes a connection after [`IDLE`] without traffic, and
 //! notes when each was accepted and what came on it. How the bot keeps its connections open is not looked at.
@@ -17,9 +17,11 @@ use recompra::core::{Decimal, Timestamp};
 use recompra::simulation::market::PricePoint;
 
 /// The proxy closes a connection on which nothing was asked for so long.
-const IDLE: Duration = Duration::from_millis(1500);
-/// For so long nothing happens before the fill.
-const QUIET: Duration = Duration::from_secs(6);
+const IDLE: Duration = Duration::from_secs(3);
+/// In this time the bot sees what happens to connections.
+const LEARNING: Duration = Duration::from_secs(5);
+/// For so long nothing happens after it and before the fill.
+const QUIET: Duration = Duration::from_secs(4);
 /// A connection with less time left than this may be closed just when it is used, which no client can help.
 const ENOUGH: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,8 +38,10 @@ fn several_cancels_open_no_connection_either() {
 
 fn reaction_after_a_quiet_time(rebuys: usize) {
     let scene = Scene::new(&format!("warm-{rebuys}"), rebuys);
-    let most_open = scene.proxy.watch_until(Instant::now() + QUIET);
-    until("the bot reopens what was closed", PATIENCE, || scene.proxy.all_open(most_open));
+    std::thread::sleep(LEARNING);
+    let fewest = scene.proxy.fewest_open_until(Instant::now() + QUIET);
+    assert!(fewest >= rebuys, "there was a time when only {fewest} connections were open");
+    until("none that is needed is about to be closed", PATIENCE, || scene.proxy.sure() >= rebuys);
     let (fill, requests) = scene.reaction();
     let cancels = requests.iter().filter(|request| request.text.contains("/order/cancel")).count();
     assert_eq!(cancels, rebuys);
@@ -158,23 +162,20 @@ impl Proxy {
         self.notes.lock().unwrap()
     }
 
-    /// How many connections were open at once, at most, in the second half of a time.
-    fn watch_until(&self, end: Instant) -> usize {
-        let half = Instant::now() + (end - Instant::now()) / 2;
-        let mut most = 0;
+    /// How many connections were open at once, at least.
+    fn fewest_open_until(&self, end: Instant) -> usize {
+        let mut fewest = usize::MAX;
         while Instant::now() < end {
+            fewest = fewest.min(self.notes().connections.iter().filter(|connection| connection.used.is_some()).count());
             std::thread::sleep(Duration::from_millis(10));
-            let open = self.notes().connections.iter().filter(|connection| connection.used.is_some()).count();
-            most = if Instant::now() < half { 0 } else { most.max(open) };
         }
-        most
+        fewest
     }
 
-    /// Whether so many connections are open, one at least, and none of them is about to be closed.
-    fn all_open(&self, count: usize) -> bool {
-        let notes = self.notes();
-        let used: Vec<Instant> = notes.connections.iter().filter_map(|connection| connection.used).collect();
-        used.len() >= count.max(1) && used.iter().all(|used| used.elapsed() + ENOUGH < IDLE)
+    /// How many connections are open and not about to be closed.
+    fn sure(&self) -> usize {
+        let is_sure = |used: &Instant| used.elapsed() + ENOUGH < IDLE;
+        self.notes().connections.iter().filter_map(|connection| connection.used).filter(is_sure).count()
     }
 }
 

@@ -10,7 +10,8 @@
 //! one's own. The last one's answer is read first; the others have come meanwhile. Nothing is begun that would have to wait
 //! for a new connection: with one connection, requests follow each other.
 //!
-//! Connections are opened before they are needed, by a thread that lives no longer than that takes.
+//! Connections are opened before they are needed, by a thread that lives no longer than that takes. How long the exchange
+//! lets one be idle is learned from those that it closed ([`Patience`]): from then on each is replaced before that.
 //!
 //! The HTTP library never repeats a request by itself. A kept connection is looked at before it is used; if the peer
 //! closes it just then, the outcome is unknown, as for any other lost answer.
@@ -68,7 +69,8 @@ const OUTPUT_BUFFER: usize = 8 * 1024;
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 /// So long none is opened for it in advance.
 const SHUNNED: Duration = Duration::from_secs(10);
-/// A connection that will soon be too old to be used again does not count as ready.
+/// A connection that will so soon be too old to be used again does not count as ready: or in half of its time, if that is
+/// sooner.
 const SOON: Duration = Duration::from_secs(5);
 
 /// The real [`Transport`].
@@ -88,13 +90,40 @@ struct Shared {
     spares: Mutex<Vec<Spare>>,
     /// How many are being opened in advance.
     opening: AtomicUsize,
-    shunned_until: Mutex<Option<Instant>>,
+    patience: Mutex<Patience>,
 }
 
 /// A connection that has not been used yet.
 struct Spare {
     socket: Socket,
     opened: Instant,
+}
+
+/// How long the exchange lets a connection be idle, as far as that was seen.
+struct Patience {
+    /// So long at least.
+    idle: Duration,
+    /// When connections were last looked at: one that is closed now was open then.
+    looked: Instant,
+    /// No connection is opened in advance before this moment.
+    shunned_until: Option<Instant>,
+}
+
+impl Patience {
+    /// Learns from a connection that has been idle for so long and is open still, or is not. What a single event taught, the
+    /// exchange's restart for one, is corrected by the next connections that stay open for longer.
+    fn learn(&mut self, idle: Duration, is_open: bool) {
+        if is_open {
+            self.idle = self.idle.max(idle);
+        } else {
+            self.idle = self.idle.min(idle.saturating_sub(self.looked.elapsed()));
+        }
+    }
+
+    /// Whether a connection that has been idle for so long will stay open for a while.
+    fn is_young(&self, idle: Duration) -> bool {
+        idle + SOON.min(self.idle / 2) < self.idle
+    }
 }
 
 /// The requests that are under way.
@@ -149,7 +178,7 @@ impl HttpTransport {
             peers: Mutex::default(),
             spares: Mutex::default(),
             opening: AtomicUsize::new(0),
-            shunned_until: Mutex::default(),
+            patience: Mutex::new(Patience { idle: limits.idle, looked: Instant::now(), shunned_until: None }),
         });
         let dialer = Dialer(Arc::downgrade(&shared));
         shared.agent.get_or_init(|| Agent::with_parts(config, dialer, NoLookup));
@@ -192,21 +221,35 @@ impl Shared {
         })
     }
 
-    /// How many connections are open and not used.
-    fn open(&self) -> usize {
-        let young = self.limits.idle.saturating_sub(SOON);
+    /// How many connections are open, not used, and will stay so for a while.
+    fn ready(&self) -> usize {
+        let mut patience = locked(&self.patience);
         let mut spares = locked(&self.spares);
         spares.retain_mut(|spare| {
-            let idle = spare.socket.is_idle();
-            if !idle && spare.opened.elapsed() < SHORTEST_LIFE {
-                *locked(&self.shunned_until) = Some(Instant::now() + SHUNNED);
+            let (idle, is_open) = (spare.opened.elapsed(), spare.socket.is_idle());
+            patience.learn(idle, is_open);
+            if !is_open && idle < SHORTEST_LIFE {
+                patience.shunned_until = Some(Instant::now() + SHUNNED);
             }
-            idle && spare.opened.elapsed() < young
+            is_open && idle < self.limits.idle
         });
         let mut peers = locked(&self.peers);
         peers.retain(|peer| peer.strong_count() > 0);
-        let usable = |peer: &Arc<Peer>| locked(&peer.used).elapsed() < young && is_silent(&peer.tcp);
-        spares.len() + peers.iter().filter_map(Weak::upgrade).filter(usable).count()
+        let mut open: Vec<Duration> = Vec::new();
+        for peer in peers.iter().filter_map(Weak::upgrade) {
+            let (idle, is_open) = (locked(&peer.used).elapsed(), is_silent(&peer.tcp));
+            patience.learn(idle, is_open);
+            open.extend(is_open.then_some(idle));
+        }
+        open.extend(spares.iter().map(|spare| spare.opened.elapsed()));
+        patience.looked = Instant::now();
+        open.into_iter().filter(|idle| patience.is_young(*idle)).count()
+    }
+
+    /// Whether a connection that has been idle for so long is to be used: one that the exchange may be about to close only if
+    /// there is no younger one.
+    fn is_first_choice(&self, idle: Duration) -> bool {
+        locked(&self.patience).is_young(idle) || locked(&self.spares).is_empty()
     }
 
     /// A connection that was opened in advance, and is still open.
@@ -302,7 +345,7 @@ impl Transport for HttpTransport {
         if let [request] = requests {
             return vec![self.send(request)];
         }
-        let most = self.0.open().clamp(1, self.0.limits.at_once.max(1));
+        let most = self.0.ready().clamp(1, self.0.limits.at_once.max(1));
         {
             let mut flight = locked(&self.0.flight);
             flight.most = most;
@@ -316,19 +359,19 @@ impl Transport for HttpTransport {
     }
 
     fn connect(&mut self, requests: usize) -> bool {
-        let missing = requests.min(self.0.limits.at_once).saturating_sub(self.0.open());
+        let missing = requests.min(self.0.limits.at_once).saturating_sub(self.0.ready());
         if let Some(others) = missing.checked_sub(1) {
             self.0.open_now(others);
         }
-        self.0.open() > 0
+        self.0.ready() > 0
     }
 
     fn stay_ready(&mut self, requests: usize) {
-        let shunned = locked(&self.0.shunned_until).is_some_and(|until| Instant::now() < until);
+        let shunned = locked(&self.0.patience).shunned_until.is_some_and(|until| Instant::now() < until);
         if shunned || self.0.opening.load(Ordering::SeqCst) > 0 {
             return;
         }
-        let missing = requests.min(self.0.limits.at_once).saturating_sub(self.0.open());
+        let missing = requests.min(self.0.limits.at_once).saturating_sub(self.0.ready());
         if missing == 0 {
             return;
         }
@@ -450,7 +493,8 @@ impl ureq::unversioned::transport::Transport for Connection {
     }
 
     fn is_open(&mut self) -> bool {
-        self.socket.is_idle()
+        let idle = locked(&self.peer.used).elapsed();
+        self.socket.is_idle() && self.shared.upgrade().is_none_or(|shared| shared.is_first_choice(idle))
     }
 
     fn is_tls(&self) -> bool {

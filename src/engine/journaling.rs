@@ -12,11 +12,14 @@ use log::{error, info, warn};
 use super::ports::{JournalError, Signal, StopWish};
 use super::reconciliation::makes_room;
 use super::{Engine, Failure};
+use crate::core::Timestamp;
 use crate::core::record::Record;
 
 /// The journal is synced so long after the first record that is not safe yet, once nothing else is to be done. Counted from
 /// the last record instead, a bot that is never quiet would never be safe from a power cut.
 const SYNC_DELAY: Duration = Duration::from_secs(1);
+/// A sync on the side is looked at this often.
+const SYNC_LOOK: Duration = Duration::from_millis(50);
 /// After a failed sync it is tried again this much later.
 const SYNC_PAUSE: Duration = Duration::from_secs(10);
 /// The first pause after the journal could not be written; it doubles.
@@ -78,15 +81,45 @@ impl Engine<'_> {
         Ok(())
     }
 
+    /// When something is to be done about the journal's safety from a power cut.
+    pub(super) fn next_sync(&self) -> Option<Timestamp> {
+        self.sync_look.or(self.sync_due)
+    }
+
     /// Makes the journal safe from a power cut. If that fails it is tried again: what a power cut would take meanwhile is
     /// found on the exchange.
     pub(super) fn sync(&mut self) {
-        self.sync_due = match self.world.journal.sync() {
-            Ok(()) => None,
-            Err(error) => {
-                warn!("{error}; trying again");
-                Some(self.now().after(SYNC_PAUSE))
+        let result = self.world.journal.sync();
+        self.synced(result);
+    }
+
+    /// Begins to make the journal safe from a power cut, or looks whether it is: a fill that comes meanwhile does not wait
+    /// for the disk. While the stream is down none can come, and its thread is needed to connect.
+    pub(super) fn sync_aside(&mut self) {
+        if !self.stream_up {
+            return self.sync();
+        }
+        match self.world.journal.sync_aside() {
+            Some(result) => {
+                // What was written since it began is not safe yet.
+                let due = self.sync_look.and(self.sync_due);
+                self.synced(result);
+                self.sync_due = self.sync_due.or(due);
             }
-        };
+            None => {
+                if self.sync_look.is_none() {
+                    self.sync_due = None;
+                }
+                self.sync_look = Some(self.now().after(SYNC_LOOK));
+            }
+        }
+    }
+
+    fn synced(&mut self, result: Result<(), JournalError>) {
+        self.sync_look = None;
+        self.sync_due = result.err().map(|error| {
+            warn!("{error}; trying again");
+            self.now().after(SYNC_PAUSE)
+        });
     }
 }

@@ -57,7 +57,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The clock is compared this often.
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
 /// While nothing else is to be done, it is seen to this often that the next order finds an open connection.
-pub const READINESS_INTERVAL: Duration = Duration::from_secs(1);
+pub const READINESS_INTERVAL: Duration = Duration::from_millis(500);
 /// A quote older than this is fetched again when the strategy wants one.
 const QUOTE_AGE: Duration = Duration::from_secs(5);
 /// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].
@@ -177,8 +177,10 @@ pub struct Engine<'a> {
     unknown_executions: BTreeSet<OrderKey>,
     quote: Option<(Quote, Timestamp)>,
     open_not_before: Timestamp,
-    /// When the journal is to be synced; `None` if it is.
+    /// When the journal is to be synced; `None` if it is, or will be by the sync that is under way.
     sync_due: Option<Timestamp>,
+    /// When to look at the sync that is under way.
+    sync_look: Option<Timestamp>,
     /// How often in a row the journal could not be written.
     journal_failures: u32,
     /// A sell was refused because coins are missing: the wallet is to be asked.
@@ -222,6 +224,7 @@ impl<'a> Engine<'a> {
             quote: None,
             open_not_before: now,
             sync_due: None,
+            sync_look: None,
             journal_failures: 0,
             coins_due: false,
             funds: None,
@@ -378,31 +381,31 @@ impl<'a> Engine<'a> {
     /// Waits for a signal until `wake`, or until the price that is watched matters, syncing the journal on the way.
     fn idle(&mut self, wake: Timestamp, watch: Option<&Watch>) -> Result<(), Failure> {
         self.world.observer.rest();
-        let until = self.sync_due.map_or(wake, |due| due.min(wake));
-        let signal = match watch {
-            Some(watch) => {
-                let (signal, seen) = self.world.feed.watch(until, watch);
-                if let Some((ticker, at)) = seen {
-                    self.quote = Some((quote_of(ticker), at));
+        loop {
+            let sync = self.next_sync();
+            let until = sync.map_or(wake, |due| due.min(wake));
+            let signal = match watch {
+                Some(watch) => {
+                    let (signal, seen) = self.world.feed.watch(until, watch);
+                    if let Some((ticker, at)) = seen {
+                        self.quote = Some((quote_of(ticker), at));
+                    }
+                    signal
                 }
-                signal
-            }
-            None => self.world.feed.wait(until),
-        };
-        if let Some(signal) = signal {
-            return self.take(signal);
-        }
-        if self.sync_due.is_some_and(|due| due <= self.now()) {
-            self.sync();
-            // A sync changes nothing that a decision looks at: the wait goes on.
-            if watch.is_none()
-                && self.sync_due.is_none()
-                && let Some(signal) = self.world.feed.wait(wake)
-            {
+                None => self.world.feed.wait(until),
+            };
+            if let Some(signal) = signal {
                 return self.take(signal);
             }
+            if sync.is_none_or(|due| due > self.now()) {
+                return Ok(());
+            }
+            self.sync_aside();
+            // A sync changes nothing that a decision looks at: the wait goes on.
+            if watch.is_some() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Waits for a signal until then.
@@ -540,6 +543,10 @@ impl<'a> Engine<'a> {
 
     /// Sees to it that an order, or what is to be cancelled together, does not have to wait for a connection.
     fn stay_ready(&mut self) {
+        if self.sync_look.is_some() {
+            // One thread beside this one is enough.
+            return;
+        }
         let live = self.ledger.cycle.iter().flat_map(|cycle| cycle.live_orders()).count();
         self.world.exchange.stay_ready(live.max(1));
     }

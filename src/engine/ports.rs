@@ -333,11 +333,20 @@ pub trait Journal {
     /// [`JournalError`]: nothing may take effect that was not written.
     fn append(&mut self, time: Timestamp, records: &[Record]) -> Result<(), JournalError>;
 
-    /// Makes what was written safe from a power cut. Called when nothing else is to be done.
+    /// Makes what was written safe from a power cut.
     ///
     /// # Errors
     /// [`JournalError`].
     fn sync(&mut self) -> Result<(), JournalError>;
+
+    /// The same on the side, where that is possible: begins it, or looks how far it is. `None` while it is under way. What is
+    /// written meanwhile may not be safe when it has ended. Called when nothing else is to be done.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn sync_aside(&mut self) -> Option<Result<(), JournalError>> {
+        Some(self.sync())
+    }
 }
 
 /// Watches what the engine does, to tell people. It can change nothing.

@@ -23,6 +23,8 @@ pub struct JournalFile<S: Storage> {
     length: u64,
     /// Whether a failed append may have left bytes behind.
     unclean: bool,
+    /// The length that a sync on the side makes safe, while it is under way.
+    syncing: Option<u64>,
     in_cycle: bool,
     /// The length at which it is begun anew.
     long: u64,
@@ -44,7 +46,10 @@ impl<S: Storage> JournalFile<S> {
         }
         let in_cycle = recovery.ledger.cycle.is_some();
         let (first, buffer) = (recovery.first, Vec::new());
-        Ok((Self { storage, first, next, length, unclean: false, in_cycle, long: LONG, buffer }, recovery))
+        Ok((
+            Self { storage, first, next, length, unclean: false, syncing: None, in_cycle, long: LONG, buffer },
+            recovery,
+        ))
     }
 
     /// Reads a journal without changing it, keeping its lines.
@@ -127,6 +132,18 @@ impl<S: Storage> JournalFile<S> {
         Ok(())
     }
 
+    /// All is safe from a power cut: begins the file anew if it is long.
+    fn synced(&mut self) -> Result<(), JournalError> {
+        let first = self.first;
+        if let Err(error) = self.begin_anew_if_long() {
+            log::warn!("{}; it grows on", self.failed("cannot be begun anew", &error));
+        }
+        if self.first == first {
+            return Ok(());
+        }
+        self.storage.sync().map_err(|error| self.failed("cannot be synced", &error))
+    }
+
     fn failed(&self, what: &str, error: &std::io::Error) -> JournalError {
         JournalError { message: format!("{}: {what}: {error}", self.storage.name()) }
     }
@@ -138,15 +155,20 @@ impl<S: Storage> Journal for JournalFile<S> {
     }
 
     fn sync(&mut self) -> Result<(), JournalError> {
+        self.syncing = None;
         self.storage.sync().map_err(|error| self.failed("cannot be synced", &error))?;
-        let first = self.first;
-        if let Err(error) = self.begin_anew_if_long() {
-            log::warn!("{}; it grows on", self.failed("cannot be begun anew", &error));
-        }
-        if self.first == first {
-            return Ok(());
-        }
-        self.storage.sync().map_err(|error| self.failed("cannot be synced", &error))
+        self.synced()
+    }
+
+    fn sync_aside(&mut self) -> Option<Result<(), JournalError>> {
+        let safe = *self.syncing.get_or_insert(self.length);
+        let result = self.storage.sync_aside()?;
+        self.syncing = None;
+        Some(match result {
+            Ok(()) if safe == self.length => self.synced(),
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed("cannot be synced", &error)),
+        })
     }
 }
 

@@ -12,8 +12,9 @@
 //! 1. The records of one step become lines, and one `write` hands them to the operating system. From here on
 //!    the death of this process loses nothing.
 //! 2. The records take effect, and the request they announce is sent.
-//! 3. When nothing else is to be done, one `fsync` makes all of it safe from a power cut. What a power cut
-//!    takes before that, reconciliation finds again on the exchange.
+//! 3. When nothing else is to be done, one `fsync` makes all of it safe from a power cut, on a thread that lives as long as
+//!    that takes: a fill meanwhile does not wait for it. What a power cut takes before that, reconciliation finds again on
+//!    the exchange.
 //!
 //! Beginning anew, so that a start stays fast. It happens within a sync, which is called when nothing else is to be done,
 //! once the file is long and no cycle is open:

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
@@ -34,6 +35,15 @@ pub trait Storage {
     /// As the operating system says.
     fn sync(&mut self) -> io::Result<()>;
 
+    /// The same without waiting for the disk: begins it, or looks whether it has ended; `None` while it is under way. What is
+    /// appended meanwhile need not be safe then.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn sync_aside(&mut self) -> Option<io::Result<()>> {
+        Some(self.sync())
+    }
+
     /// Sets all that is in it aside, under a name made of `first`, and begins it anew with `bytes`. `false` if this
     /// disk cannot do that; nothing has changed then.
     ///
@@ -59,6 +69,8 @@ pub struct FileStorage {
     folder: PathBuf,
     /// Whether a name in the folder is not yet safe from a power cut.
     names_changed: bool,
+    /// A sync that somebody else waits for: memory cards take their time, up to seconds.
+    aside: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl FileStorage {
@@ -81,7 +93,7 @@ impl FileStorage {
         if new {
             File::open(&folder)?.sync_all()?;
         }
-        Ok(Self { file, path: path.to_owned(), folder, names_changed: false })
+        Ok(Self { file, path: path.to_owned(), folder, names_changed: false, aside: None })
     }
 
     fn set_aside(&mut self, first: u64) -> io::Result<()> {
@@ -97,6 +109,11 @@ impl FileStorage {
         encoder.write_all(&bytes)?;
         encoder.finish()?.sync_all()?;
         fs::rename(unfinished, archive(&self.path, first))
+    }
+
+    /// What became of the sync on the side, which has ended or is waited for here.
+    fn join(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs it has died")))
     }
 
     fn write_new(&self, bytes: &[u8]) -> io::Result<File> {
@@ -126,11 +143,38 @@ impl Storage for FileStorage {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        if let Some(thread) = self.aside.take() {
+            // The operating system tells an error once: it must not go with the thread.
+            Self::join(thread)?;
+        }
         if self.names_changed {
             File::open(&self.folder)?.sync_all()?;
             self.names_changed = false;
         }
         self.file.sync_data()
+    }
+
+    fn sync_aside(&mut self) -> Option<io::Result<()>> {
+        let Some(thread) = self.aside.take_if(|thread| thread.is_finished()) else {
+            if self.aside.is_some() {
+                return None;
+            }
+            if self.names_changed {
+                return Some(self.sync());
+            }
+            let file = match self.file.try_clone() {
+                Ok(file) => file,
+                Err(error) => return Some(Err(error)),
+            };
+            return match thread::Builder::new().name("sync".to_owned()).spawn(move || file.sync_data()) {
+                Ok(thread) => {
+                    self.aside = Some(thread);
+                    None
+                }
+                Err(_) => Some(self.sync()),
+            };
+        };
+        Some(Self::join(thread))
     }
 
     fn begin_anew(&mut self, first: u64, bytes: &[u8]) -> io::Result<bool> {

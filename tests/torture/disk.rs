@@ -54,15 +54,25 @@ impl Disk {
 }
 
 /// The disk as the journal holds it.
-pub(crate) struct DiskHandle(pub(crate) Rc<RefCell<World>>);
+pub(crate) struct DiskHandle {
+    world: Rc<RefCell<World>>,
+    /// Of a sync on the side: how much it makes safe, and when it ends.
+    syncing: Option<(usize, i64)>,
+}
+
+impl DiskHandle {
+    pub(crate) fn new(world: &Rc<RefCell<World>>) -> Self {
+        Self { world: Rc::clone(world), syncing: None }
+    }
+}
 
 impl Storage for DiskHandle {
     fn read(&mut self) -> io::Result<Vec<u8>> {
-        Ok(self.0.borrow().disk.bytes.clone())
+        Ok(self.world.borrow().disk.bytes.clone())
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let world = &mut *self.0.borrow_mut();
+        let world = &mut *self.world.borrow_mut();
         world.crash_if(Fault::CrashBeforeWrite);
         let part = usize::try_from(world.faults.number(0, bytes.len() as i64 - 1)).unwrap_or(0);
         if world.faults.hit(Fault::DiskFull) {
@@ -92,14 +102,16 @@ impl Storage for DiskHandle {
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
-        let world = &mut *self.0.borrow_mut();
+        let world = &mut *self.world.borrow_mut();
         world.disk.bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         world.disk.synced = world.disk.synced.min(world.disk.bytes.len());
         Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let world = &mut *self.0.borrow_mut();
+        // One on the side would be waited for.
+        self.syncing = None;
+        let world = &mut *self.world.borrow_mut();
         if world.faults.hit(Fault::SyncError) {
             world.say("fault: a sync error");
             return Err(io::Error::other("the disk cannot be synced"));
@@ -109,8 +121,27 @@ impl Storage for DiskHandle {
         Ok(())
     }
 
+    fn sync_aside(&mut self) -> Option<io::Result<()>> {
+        let Some((length, end)) = self.syncing else {
+            let slow = self.world.borrow_mut().faults.slow_sync();
+            let Some(time) = slow else { return Some(self.sync()) };
+            let world = &mut *self.world.borrow_mut();
+            world.say("fault: a slow sync");
+            self.syncing = Some((world.disk.bytes.len(), world.now + time));
+            return None;
+        };
+        let world = &mut *self.world.borrow_mut();
+        if world.now < end {
+            return None;
+        }
+        world.disk.synced = world.disk.synced.max(length.min(world.disk.bytes.len()));
+        world.disk.replaced = None;
+        self.syncing = None;
+        Some(Ok(()))
+    }
+
     fn begin_anew(&mut self, _first: u64, bytes: &[u8]) -> io::Result<bool> {
-        let world = &mut *self.0.borrow_mut();
+        let world = &mut *self.world.borrow_mut();
         world.crash_if(Fault::CrashAnew);
         if world.faults.hit(Fault::WriteError) || world.now < world.disk.full_until {
             world.say("fault: the journal cannot be begun anew");

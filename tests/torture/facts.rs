@@ -50,6 +50,13 @@ fn a_full_disk_does_not_end_the_bot() {
 }
 
 #[test]
+fn a_power_cut_in_the_middle_of_a_slow_sync_costs_nothing() {
+    let worlds = worlds(&[(Fault::SyncSlow, 1.0), (Fault::CrashWaiting, 0.02), (Fault::PowerCut, 0.7)]);
+    let slow: u64 = worlds.iter().map(|world| world.borrow().faults.counts[Fault::SyncSlow as usize]).sum();
+    assert!(slow > 200, "{slow} slow syncs");
+}
+
+#[test]
 fn executions_of_an_outage_are_booked_although_the_first_start_after_it_dies() {
     worlds(&[(Fault::OutageOfADay, 0.3), (Fault::CrashBeforeRequest, 0.1)]);
 }

@@ -78,6 +78,7 @@ faults! {
     Stop => "stopped and started again",
     CrashAnew => "crash while the journal is begun anew",
     OldFileBack => "power cut: the journal's old file is back",
+    SyncSlow => "sync takes its time",
 }
 
 /// How often each kind happened.
@@ -86,6 +87,8 @@ pub(crate) type Counts = [u64; FAULTS.len()];
 /// The faults of one seed.
 pub(crate) struct Faults {
     rng: SmallRng,
+    /// Apart, so that the seeds that were looked at before there was this fault mean what they meant.
+    slow_syncs: SmallRng,
     chance: [f64; FAULTS.len()],
     /// How often each kind happened.
     pub(crate) counts: Counts,
@@ -98,6 +101,7 @@ impl Faults {
     pub(crate) fn none(seed: u64) -> Self {
         Self {
             rng: SmallRng::seed_from_u64(seed ^ 0xFA17),
+            slow_syncs: SmallRng::seed_from_u64(seed ^ 0x0005_109E),
             chance: [0.0; FAULTS.len()],
             counts: [0; FAULTS.len()],
             ceased: false,
@@ -108,11 +112,14 @@ impl Faults {
     pub(crate) fn drawn(seed: u64) -> Self {
         let mut faults = Self::none(seed);
         let some = [0.0, 0.1, 0.25, 0.5][faults.rng.random_range(0..4)];
-        for (fault, _) in FAULTS {
+        for (fault, _) in FAULTS.iter().filter(|(fault, _)| *fault != Fault::SyncSlow) {
             if faults.rng.random_bool(some) {
                 let chance = f64::from(faults.rng.random_range(5..100_u32)) / 1000.0;
                 faults.set(*fault, chance * weight(*fault));
             }
+        }
+        if faults.slow_syncs.random_bool(some) {
+            faults.set(Fault::SyncSlow, 0.3);
         }
         faults
     }
@@ -128,6 +135,14 @@ impl Faults {
         let hit = !self.ceased && chance > 0.0 && self.rng.random_bool(chance);
         self.counts[fault as usize] += u64::from(hit);
         hit
+    }
+
+    /// How long a sync takes, in milliseconds, if it does not end at once.
+    pub(crate) fn slow_sync(&mut self) -> Option<i64> {
+        let chance = self.chance[Fault::SyncSlow as usize];
+        let slow = !self.ceased && chance > 0.0 && self.slow_syncs.random_bool(chance);
+        self.counts[Fault::SyncSlow as usize] += u64::from(slow);
+        slow.then(|| self.slow_syncs.random_range(1..=3_000))
     }
 
     /// Counts one that follows from another.

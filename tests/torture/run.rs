@@ -103,7 +103,7 @@ fn note_panic(world: &Rc<RefCell<World>>, payload: Box<dyn std::any::Any + Send>
 
 /// One life of the process: from reading the journal to the engine's end.
 fn life(world: &Rc<RefCell<World>>) {
-    let (mut journal, recovery) = match JournalFile::open(DiskHandle(Rc::clone(world))) {
+    let (mut journal, recovery) = match JournalFile::open(DiskHandle::new(world)) {
         Ok(opened) => opened,
         Err(damage) => world.borrow_mut().broken(6, format!("the journal cannot be read: {damage}")),
     };

@@ -180,4 +180,8 @@ impl<J: Journal> Journal for Forgetful<J> {
     fn sync(&mut self) -> Result<(), JournalError> {
         self.journal.sync()
     }
+
+    fn sync_aside(&mut self) -> Option<Result<(), JournalError>> {
+        self.journal.sync_aside()
+    }
 }

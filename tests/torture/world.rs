@@ -306,8 +306,12 @@ impl World {
             // A suspended machine's clock stands still; a correction by a slow answer may put it ahead.
             let jump = [-7_200_000, -60_000, -3_000, 700, 4_000][self.rng.random_range(0..5)];
             self.say(&format!("fault: the clock jumps by {jump} ms"));
-            self.clock.off += jump;
-            if jump < 0 {
+            if jump > 0 {
+                // So far ahead at most, however far it was before: the clock is monotonic, and errors do not add up.
+                let ahead = self.clock.off + self.clock.correction;
+                self.clock.off += jump.min((jump - ahead).max(0));
+            } else {
+                self.clock.off += jump;
                 self.now -= jump;
                 self.faults_end -= jump;
                 self.next_point = self.now + self.walk.pace;
