@@ -151,9 +151,9 @@ dist-reproducible: ## build the last commit twice, in two folders, and compare t
 size: ## what is in a static binary, by crate (MACHINE=armv7)
 	@contrib/dist/size.sh $(MACHINE)
 
-machine-test: preflight ## what needs a machine: a full disk, little memory, a clock of 1970, an upgrade, an exchange far away; as root
+machine-test: preflight ## what needs a machine: a full disk and a slow one, little memory, a clock of 1970, an upgrade, an exchange far away; as root
 	$(CARGO) build $(BUILD)
-	@for test in install units clock poor_board sockets delay; do tests/machine/$$test.sh; done
+	@for test in install units clock poor_board slow_disk sockets delay; do tests/machine/$$test.sh; done
 
 cron-test: preflight ## Debian's cron starts the bot each minute while it is killed; as root, up to four minutes
 	$(CARGO) build $(BUILD)

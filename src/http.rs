@@ -90,4 +90,9 @@ pub trait Transport {
 
     /// Sees to it that so many requests at once, or as many as it sends at once, find open connections; does not wait.
     fn stay_ready(&mut self, _requests: usize) {}
+
+    /// Whether connections are being opened for that just now.
+    fn is_connecting(&self) -> bool {
+        false
+    }
 }

@@ -13,6 +13,7 @@
 //! frame         private frames, parsed (pure)                link        a WebSocket that notices its own death
 //! reconnect     one connection after the other              query       query strings, byte for byte as signed
 //! dial          names, TCP and TLS with one deadline         tls         the one TLS connector and its roots
+//! patience      how long the exchange keeps idle connections open
 //! ```
 
 pub mod address;
@@ -23,6 +24,7 @@ mod dial;
 pub mod environment;
 pub mod frame;
 mod link;
+mod patience;
 pub mod public;
 mod query;
 mod reconnect;

@@ -11,7 +11,7 @@
 //! for a new connection: with one connection, requests follow each other.
 //!
 //! Connections are opened before they are needed, by a thread that lives no longer than that takes. How long the exchange
-//! lets one be idle is learned from those that it closed ([`Patience`]): from then on each is replaced before that.
+//! lets one be idle is learned from those that it closed (`patience`): from then on each is replaced before that.
 //!
 //! The HTTP library never repeats a request by itself. A kept connection is looked at before it is used; if the peer
 //! closes it just then, the outcome is unknown, as for any other lost answer.
@@ -30,6 +30,7 @@ use ureq::{Agent, Error, http};
 
 use super::address::Address;
 use super::dial::{Socket, candidates, dial, dial_in_background, dial_one_of, is_silent};
+use super::patience::Patience;
 use super::tls::Tls;
 use crate::http::{Method, Request, Response, Transport, TransportError};
 
@@ -65,13 +66,8 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const INPUT_BUFFER: usize = 32 * 1024;
 const OUTPUT_BUFFER: usize = 8 * 1024;
 
-/// An exchange that closes a new connection sooner than this wants none to wait.
-const SHORTEST_LIFE: Duration = Duration::from_secs(1);
-/// So long none is opened for it in advance.
-const SHUNNED: Duration = Duration::from_secs(10);
-/// A connection that will so soon be too old to be used again does not count as ready: or in half of its time, if that is
-/// sooner.
-const SOON: Duration = Duration::from_secs(5);
+/// Of connections that were replaced and that the exchange has not closed yet, so many times those that are needed are kept.
+const KEPT: usize = 2;
 
 /// The real [`Transport`].
 pub struct HttpTransport(Arc<Shared>);
@@ -97,33 +93,6 @@ struct Shared {
 struct Spare {
     socket: Socket,
     opened: Instant,
-}
-
-/// How long the exchange lets a connection be idle, as far as that was seen.
-struct Patience {
-    /// So long at least.
-    idle: Duration,
-    /// When connections were last looked at: one that is closed now was open then.
-    looked: Instant,
-    /// No connection is opened in advance before this moment.
-    shunned_until: Option<Instant>,
-}
-
-impl Patience {
-    /// Learns from a connection that has been idle for so long and is open still, or is not. What a single event taught, the
-    /// exchange's restart for one, is corrected by the next connections that stay open for longer.
-    fn learn(&mut self, idle: Duration, is_open: bool) {
-        if is_open {
-            self.idle = self.idle.max(idle);
-        } else {
-            self.idle = self.idle.min(idle.saturating_sub(self.looked.elapsed()));
-        }
-    }
-
-    /// Whether a connection that has been idle for so long will stay open for a while.
-    fn is_young(&self, idle: Duration) -> bool {
-        idle + SOON.min(self.idle / 2) < self.idle
-    }
 }
 
 /// The requests that are under way.
@@ -178,7 +147,7 @@ impl HttpTransport {
             peers: Mutex::default(),
             spares: Mutex::default(),
             opening: AtomicUsize::new(0),
-            patience: Mutex::new(Patience { idle: limits.idle, looked: Instant::now(), shunned_until: None }),
+            patience: Mutex::new(Patience::new(limits.idle)),
         });
         let dialer = Dialer(Arc::downgrade(&shared));
         shared.agent.get_or_init(|| Agent::with_parts(config, dialer, NoLookup));
@@ -227,10 +196,7 @@ impl Shared {
         let mut spares = locked(&self.spares);
         spares.retain_mut(|spare| {
             let (idle, is_open) = (spare.opened.elapsed(), spare.socket.is_idle());
-            patience.learn(idle, is_open);
-            if !is_open && idle < SHORTEST_LIFE {
-                patience.shunned_until = Some(Instant::now() + SHUNNED);
-            }
+            patience.learn_unused(idle, is_open);
             is_open && idle < self.limits.idle
         });
         let mut peers = locked(&self.peers);
@@ -242,14 +208,15 @@ impl Shared {
             open.extend(is_open.then_some(idle));
         }
         open.extend(spares.iter().map(|spare| spare.opened.elapsed()));
-        patience.looked = Instant::now();
+        patience.looked();
         open.into_iter().filter(|idle| patience.is_young(*idle)).count()
     }
 
-    /// Whether a connection that has been idle for so long is to be used: one that the exchange may be about to close only if
-    /// there is no younger one.
+    /// Whether a connection that has been used, and idle for so long since, is to be used again: one that the exchange may be
+    /// about to close only if there is no younger one that was opened in advance.
     fn is_first_choice(&self, idle: Duration) -> bool {
-        locked(&self.patience).is_young(idle) || locked(&self.spares).is_empty()
+        locked(&self.patience).is_young(idle)
+            || locked(&self.spares).last().is_none_or(|spare| spare.opened.elapsed() >= idle)
     }
 
     /// A connection that was opened in advance, and is still open.
@@ -303,7 +270,11 @@ impl Shared {
     fn keep(&self, dialled: Result<Socket, String>) -> bool {
         match dialled {
             Ok(socket) => {
-                locked(&self.spares).push(Spare { socket, opened: Instant::now() });
+                let mut spares = locked(&self.spares);
+                if spares.len() >= KEPT * self.limits.at_once.max(1) {
+                    spares.remove(0);
+                }
+                spares.push(Spare { socket, opened: Instant::now() });
                 true
             }
             Err(reason) => {
@@ -366,9 +337,12 @@ impl Transport for HttpTransport {
         self.0.ready() > 0
     }
 
+    fn is_connecting(&self) -> bool {
+        self.0.opening.load(Ordering::SeqCst) > 0
+    }
+
     fn stay_ready(&mut self, requests: usize) {
-        let shunned = locked(&self.0.patience).shunned_until.is_some_and(|until| Instant::now() < until);
-        if shunned || self.0.opening.load(Ordering::SeqCst) > 0 {
+        if locked(&self.0.patience).wants_none() || self.is_connecting() {
             return;
         }
         let missing = requests.min(self.0.limits.at_once).saturating_sub(self.0.ready());

@@ -94,10 +94,15 @@ impl Engine<'_> {
     }
 
     /// Begins to make the journal safe from a power cut, or looks whether it is: a fill that comes meanwhile does not wait
-    /// for the disk. While the stream is down none can come, and its thread is needed to connect.
+    /// for the disk. While the stream is down none can come. One thread for such things is enough: connections that are being
+    /// opened come first.
     pub(super) fn sync_aside(&mut self) {
         if !self.stream_up {
             return self.sync();
+        }
+        if self.sync_look.is_none() && self.world.exchange.is_connecting() {
+            self.sync_due = Some(self.now().after(SYNC_LOOK));
+            return;
         }
         match self.world.journal.sync_aside() {
             Some(result) => {

@@ -401,7 +401,7 @@ impl<'a> Engine<'a> {
                 return Ok(());
             }
             self.sync_aside();
-            // A sync changes nothing that a decision looks at: the wait goes on.
+            // A sync changes nothing that a decision looks at: the wait goes on. But a price may have been seen meanwhile.
             if watch.is_some() {
                 return Ok(());
             }

@@ -225,6 +225,11 @@ pub trait Exchange {
     /// Sees to it that so many requests could leave at once without waiting for a connection; does not wait itself.
     fn stay_ready(&mut self, _requests: usize) {}
 
+    /// Whether connections are being opened for that just now.
+    fn is_connecting(&self) -> bool {
+        false
+    }
+
     /// What the exchange knows of one order, open or closed; `None` when it knows none of this name.
     ///
     /// # Errors

@@ -118,6 +118,10 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         self.transport.stay_ready(requests);
     }
 
+    fn is_connecting(&self) -> bool {
+        self.transport.is_connecting()
+    }
+
     /// Asks what is open or recently closed, then the history of the last seven days. Older orders are found by
     /// [`Exchange::closed_orders`] and [`Exchange::executions`] only.
     fn order(&mut self, link_id: &str) -> Result<Option<OrderReport>, Fault> {
