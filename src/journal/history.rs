@@ -196,6 +196,35 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_on_the_side_ends_and_begins_a_long_journal_anew_unless_it_has_grown_meanwhile() {
+        let folder = Folder::new("aside");
+        let (mut journal, _) = JournalFile::open(FileStorage::open(&folder.journal()).unwrap()).unwrap();
+        journal.begin_anew_at(1);
+        let trade = |journal: &mut JournalFile<FileStorage>, cycle| {
+            journal.append(Timestamp(1), &[Record::CycleOpened { cycle, began: Timestamp(1) }]).unwrap();
+            journal.append(Timestamp(1), &[Record::CycleClosed { cycle, profit: Decimal::ZERO }]).unwrap();
+        };
+        let end = |journal: &mut JournalFile<FileStorage>| loop {
+            if let Some(result) = journal.sync_aside() {
+                return result.unwrap();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        };
+        trade(&mut journal, 1);
+        assert!(journal.sync_aside().is_none());
+        trade(&mut journal, 2);
+        end(&mut journal);
+        assert_eq!(folder.names(), ["journal.jsonl"]);
+        end(&mut journal);
+        assert_eq!(folder.names().len(), 2);
+        // And a sync that is waited for takes the one on the side with it.
+        trade(&mut journal, 3);
+        assert!(journal.sync_aside().is_none());
+        journal.sync().unwrap();
+        assert_eq!(cycles(&history(&folder.journal()).unwrap()), [1, 2, 3]);
+    }
+
+    #[test]
     fn a_power_cut_at_any_step_of_beginning_anew_loses_nothing() {
         let folder = Folder::new("steps");
         folder.trade(1..=3);

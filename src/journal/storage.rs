@@ -111,6 +111,11 @@ impl FileStorage {
         fs::rename(unfinished, archive(&self.path, first))
     }
 
+    fn begin_sync(&self) -> io::Result<JoinHandle<io::Result<()>>> {
+        let file = self.file.try_clone()?;
+        thread::Builder::new().name("sync".to_owned()).spawn(move || file.sync_data())
+    }
+
     /// What became of the sync on the side, which has ended or is waited for here.
     fn join(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs it has died")))
@@ -155,26 +160,17 @@ impl Storage for FileStorage {
     }
 
     fn sync_aside(&mut self) -> Option<io::Result<()>> {
-        let Some(thread) = self.aside.take_if(|thread| thread.is_finished()) else {
-            if self.aside.is_some() {
-                return None;
-            }
-            if self.names_changed {
-                return Some(self.sync());
-            }
-            let file = match self.file.try_clone() {
-                Ok(file) => file,
-                Err(error) => return Some(Err(error)),
-            };
-            return match thread::Builder::new().name("sync".to_owned()).spawn(move || file.sync_data()) {
-                Ok(thread) => {
-                    self.aside = Some(thread);
-                    None
-                }
-                Err(_) => Some(self.sync()),
-            };
-        };
-        Some(Self::join(thread))
+        match self.aside.take() {
+            Some(thread) if thread.is_finished() => return Some(Self::join(thread)),
+            Some(thread) => self.aside = Some(thread),
+            None if self.names_changed => return Some(self.sync()),
+            None => match self.begin_sync() {
+                Ok(thread) => self.aside = Some(thread),
+                // No thread is to be had: then here.
+                Err(_) => return Some(self.sync()),
+            },
+        }
+        None
     }
 
     fn begin_anew(&mut self, first: u64, bytes: &[u8]) -> io::Result<bool> {
