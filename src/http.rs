@@ -92,7 +92,7 @@ pub trait Transport {
     fn stay_ready(&mut self, _requests: usize) {}
 
     /// Whether connections are being opened for that just now.
-    fn is_connecting(&self) -> bool {
+    fn is_connecting(&mut self) -> bool {
         false
     }
 }

@@ -20,8 +20,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -70,7 +71,11 @@ const OUTPUT_BUFFER: usize = 8 * 1024;
 const KEPT: usize = 2;
 
 /// The real [`Transport`].
-pub struct HttpTransport(Arc<Shared>);
+pub struct HttpTransport {
+    shared: Arc<Shared>,
+    /// The thread that opens connections in advance.
+    opening: Option<JoinHandle<()>>,
+}
 
 /// What the transport and its connections share.
 struct Shared {
@@ -84,8 +89,6 @@ struct Shared {
     peers: Mutex<Vec<Weak<Peer>>>,
     /// Connections that were opened in advance.
     spares: Mutex<Vec<Spare>>,
-    /// How many are being opened in advance.
-    opening: AtomicUsize,
     patience: Mutex<Patience>,
 }
 
@@ -146,12 +149,11 @@ impl HttpTransport {
             flight: Mutex::default(),
             peers: Mutex::default(),
             spares: Mutex::default(),
-            opening: AtomicUsize::new(0),
             patience: Mutex::new(Patience::new(limits.idle)),
         });
         let dialer = Dialer(Arc::downgrade(&shared));
         shared.agent.get_or_init(|| Agent::with_parts(config, dialer, NoLookup));
-        Self(shared)
+        Self { shared, opening: None }
     }
 }
 
@@ -230,14 +232,12 @@ impl Shared {
         None
     }
 
-    fn open_in_advance(self: Arc<Self>, connections: usize) {
+    fn open_in_advance(&self, connections: usize) {
         for _ in 0..connections {
             if !self.keep(dial_in_background(&self.address, &self.tls, self.limits.connect)) {
                 break;
             }
-            self.opening.fetch_sub(1, Ordering::SeqCst);
         }
-        self.opening.store(0, Ordering::SeqCst);
     }
 
     /// Opens one connection, and so many others meanwhile. The name is looked up once, before any thread is there for them.
@@ -255,13 +255,16 @@ impl Shared {
             self.keep(dial_one_of(candidates.clone(), address, tls, deadline));
         };
         std::thread::scope(|scope| {
-            for _ in 0..others {
-                let thread = std::thread::Builder::new().name("connect".to_owned());
-                if let Err(error) = thread.spawn_scoped(scope, open) {
-                    log::debug!("no connection in advance: {error}");
-                }
-            }
+            let spawn = |_| {
+                let thread = std::thread::Builder::new().name("connect".to_owned()).spawn_scoped(scope, open);
+                thread.inspect_err(|error| log::debug!("no connection in advance: {error}")).ok()
+            };
+            let threads: Vec<_> = (0..others).filter_map(spawn).collect();
             open();
+            for thread in threads {
+                // The scope alone would wait for what they do, and not until they are gone. One that died opened nothing.
+                let _ = thread.join();
+            }
         });
     }
 
@@ -309,53 +312,59 @@ impl Shared {
 
 impl Transport for HttpTransport {
     fn send(&mut self, request: &Request) -> Result<Response, TransportError> {
-        self.0.carry(request)
+        self.shared.carry(request)
     }
 
     fn send_all(&mut self, requests: &[Request]) -> Vec<Result<Response, TransportError>> {
         if let [request] = requests {
             return vec![self.send(request)];
         }
-        let most = self.0.ready().clamp(1, self.0.limits.at_once.max(1));
+        let most = self.shared.ready().clamp(1, self.shared.limits.at_once.max(1));
         {
-            let mut flight = locked(&self.0.flight);
+            let mut flight = locked(&self.shared.flight);
             flight.most = most;
             flight.waiting = requests.iter().cloned().enumerate().collect();
             flight.outcomes = requests.iter().map(|_| None).collect();
         }
-        self.0.launch();
-        let outcomes = std::mem::take(&mut locked(&self.0.flight).outcomes);
+        self.shared.launch();
+        let outcomes = std::mem::take(&mut locked(&self.shared.flight).outcomes);
         let lost = || Err(TransportError::NotSent("it was never begun".to_owned()));
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
     }
 
     fn connect(&mut self, requests: usize) -> bool {
-        let missing = requests.min(self.0.limits.at_once).saturating_sub(self.0.ready());
+        let missing = requests.min(self.shared.limits.at_once).saturating_sub(self.shared.ready());
         if let Some(others) = missing.checked_sub(1) {
-            self.0.open_now(others);
+            self.shared.open_now(others);
         }
-        self.0.ready() > 0
+        self.shared.ready() > 0
     }
 
-    fn is_connecting(&self) -> bool {
-        self.0.opening.load(Ordering::SeqCst) > 0
+    fn is_connecting(&mut self) -> bool {
+        if let Some(thread) = self.opening.take_if(|thread| thread.is_finished()) {
+            // Until it is gone. One that died opened nothing.
+            let _ = thread.join();
+        }
+        self.opening.is_some()
     }
 
     fn stay_ready(&mut self, requests: usize) {
-        if locked(&self.0.patience).wants_none() || self.is_connecting() {
+        if locked(&self.shared.patience).wants_none() || self.is_connecting() {
             return;
         }
-        let missing = requests.min(self.0.limits.at_once).saturating_sub(self.0.ready());
+        let missing = requests.min(self.shared.limits.at_once).saturating_sub(self.shared.ready());
         if missing == 0 {
             return;
         }
-        self.0.opening.store(missing, Ordering::SeqCst);
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("connect".to_owned());
-        if let Err(error) = thread.spawn(move || shared.open_in_advance(missing)) {
-            log::debug!("no connection in advance: {error}");
-            self.0.opening.store(0, Ordering::SeqCst);
-        }
+        self.opening = match thread.spawn(move || shared.open_in_advance(missing)) {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                log::debug!("no connection in advance: {error}");
+                None
+            }
+        };
     }
 }
 

@@ -57,7 +57,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The clock is compared this often.
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
 /// While nothing else is to be done, it is seen to this often that the next order finds an open connection.
-pub const READINESS_INTERVAL: Duration = Duration::from_millis(500);
+pub const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 /// A quote older than this is fetched again when the strategy wants one.
 const QUOTE_AGE: Duration = Duration::from_secs(5);
 /// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].

@@ -118,7 +118,7 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         self.transport.stay_ready(requests);
     }
 
-    fn is_connecting(&self) -> bool {
+    fn is_connecting(&mut self) -> bool {
         self.transport.is_connecting()
     }
 
