@@ -68,31 +68,22 @@ impl fmt::Display for TransportError {
 
 impl std::error::Error for TransportError {}
 
-/// Carries one request and brings its answer.
+/// What became of a request.
+pub type Sent = Result<Response, TransportError>;
+
+/// Carries requests and brings their answers.
 pub trait Transport {
-    /// Blocks until the answer is complete or the transport's own time-out is over.
+    /// Carries one request. Blocks until the answer is complete or the transport's own time-out is over.
     ///
     /// # Errors
     /// [`TransportError`]; an answer with an HTTP error status is an answer, not an error.
-    fn send(&mut self, request: &Request) -> Result<Response, TransportError>;
+    fn send(&mut self, request: &Request) -> Sent;
 
-    /// Carries requests that do not depend on each other, at once where it can, and brings an answer for each, in their
-    /// order.
-    fn send_all(&mut self, requests: &[Request]) -> Vec<Result<Response, TransportError>> {
-        requests.iter().map(|request| self.send(request)).collect()
-    }
-
-    /// Opens connections for so many requests at once, and waits for that: the next ones do not pay for it. Whether there is
-    /// one; why not, the next request tells.
-    fn connect(&mut self, _requests: usize) -> bool {
-        true
-    }
-
-    /// Sees to it that so many requests at once, or as many as it sends at once, find open connections; does not wait.
-    fn stay_ready(&mut self, _requests: usize) {}
-
-    /// Whether connections are being opened for that just now.
-    fn is_connecting(&mut self) -> bool {
-        false
+    /// Carries requests that do not depend on each other, at once where it can. `arrived` is told the place of each and what
+    /// became of it, as soon as that is known: in any order, each exactly once. Blocks until the last one is known.
+    fn send_together(&mut self, requests: &[Request], arrived: &mut dyn FnMut(usize, Sent)) {
+        for (place, request) in requests.iter().enumerate() {
+            arrived(place, self.send(request));
+        }
     }
 }

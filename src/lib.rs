@@ -40,6 +40,7 @@ pub mod engine;
 pub mod exit;
 pub mod http;
 pub mod journal;
+pub mod live;
 pub mod logging;
 pub mod narrator;
 pub mod report;

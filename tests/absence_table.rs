@@ -22,7 +22,7 @@ use recompra::core::{Decimal, Timestamp};
 use recompra::engine::ports::{
     Balance, Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, Ticker,
 };
-use recompra::engine::{Assignment, Engine, STREAM_PATIENCE, World};
+use recompra::engine::{Engine, EngineConfig, STREAM_PATIENCE, World};
 
 const TABLE: &str = "
 believed              | a minute | 25 hours | 8 days
@@ -198,17 +198,11 @@ fn written(belief: &str, away: Duration) -> String {
         journal: &mut Paper,
         observer: &mut Notes(Rc::clone(&notes)),
     };
-    let assignment = Assignment {
-        bot: BotName::new("t").unwrap(),
-        environment: "paper".to_owned(),
-        parameters: parameters(),
-        goal: Goal::Trade,
-        reconcile_interval: recompra::engine::RECONCILE_INTERVAL,
-        clock_interval: recompra::engine::CLOCK_INTERVAL,
-        readiness_interval: None,
+    let config = EngineConfig {
         stream_patience: STREAM_PATIENCE,
+        ..EngineConfig::new(BotName::new("t").unwrap(), "paper", parameters(), Goal::Trade)
     };
-    Engine::new(world, assignment, ledger(belief)).run().unwrap();
+    Engine::new(world, config, ledger(belief)).run().unwrap();
     let notes = notes.borrow();
     if notes.is_empty() { "-".to_owned() } else { notes.join(" ") }
 }

@@ -71,6 +71,11 @@ const PARTS: &[Part] = &[
         may_import: &["core", "engine::ports"],
         because: "the state directory knows its files, not what is in them",
     },
+    Part {
+        name: "live",
+        may_import: &["core", "engine::ports", "bybit", "config", "exit", "state_directory"],
+        because: "what is live joins Bybit to the engine's ports, and trades nothing itself",
+    },
     Part { name: "logging", may_import: &["core"], because: "the log only needs moments" },
     Part { name: "commands", may_import: EVERYTHING, because: "commands wire" },
     Part { name: "lib", may_import: EVERYTHING, because: "the library lists its parts" },

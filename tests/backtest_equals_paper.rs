@@ -5,7 +5,6 @@ mod recorded;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::unbounded;
 use recompra::backtest;
@@ -17,10 +16,9 @@ use recompra::core::ledger::Ledger;
 use recompra::core::order::BotName;
 use recompra::core::parameters::Parameters;
 use recompra::core::record::Record;
-use recompra::core::strategy::Goal;
 use recompra::core::{Decimal, Timestamp, money};
 use recompra::engine::ports::Observer;
-use recompra::engine::{Assignment, CLOCK_INTERVAL, Engine, STREAM_PATIENCE, World};
+use recompra::engine::{Engine, World};
 use recompra::journal::Forgetful;
 use recompra::simulation::driver::Pace;
 use recompra::simulation::lockstep::Lockstep;
@@ -79,17 +77,8 @@ fn paper(market: Box<dyn Market + Send>, parameters: &Parameters) -> Diary {
     let (mut journal, mut diary) = (Forgetful, Diary::default());
     let world =
         World { exchange: &mut client, feed: &mut feed, clock: &lockstep, journal: &mut journal, observer: &mut diary };
-    let assignment = Assignment {
-        bot: bot(),
-        environment: "paper".to_owned(),
-        parameters: parameters.clone(),
-        goal: Goal::Trade,
-        reconcile_interval: Duration::from_secs(24 * 3600),
-        clock_interval: CLOCK_INTERVAL,
-        readiness_interval: None,
-        stream_patience: STREAM_PATIENCE,
-    };
-    Engine::new(world, assignment, Ledger::default()).run().unwrap();
+    let config = backtest::config(&bot(), parameters);
+    Engine::new(world, config, Ledger::default()).run().unwrap();
     stream.join();
     diary
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use recompra::bybit::transport::{HttpLimits, HttpTransport};
 use recompra::bybit::{Address, Tls};
-use recompra::http::{Method, Request, Transport, TransportError};
+use recompra::http::{Method, Request, Sent, Transport, TransportError};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nX-Bapi-Limit-Status: 19\r\n\r\n{\"retCode\":0}";
 
@@ -128,30 +128,52 @@ fn patient_server(together: usize) -> (Address, Arc<AtomicUsize>) {
     (address, connections)
 }
 
+/// What became of each, in the order in which it was known.
+fn together(transport: &mut HttpTransport, requests: &[Request]) -> Vec<(usize, Sent)> {
+    let mut outcomes = Vec::new();
+    transport.send_together(requests, &mut |place, outcome| outcomes.push((place, outcome)));
+    outcomes
+}
+
 #[test]
-fn requests_that_find_connections_open_are_under_way_together() {
-    let (address, connections) = patient_server(2);
+fn what_leaves_together_is_under_way_together() {
+    let (address, connections) = patient_server(8);
     let mut transport = transport(&address);
-    assert!(transport.connect(2));
-    let answers = transport.send_all(&[get(), post()]);
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(connections.load(Ordering::SeqCst), 2);
+    for _ in 0..2 {
+        let outcomes = together(&mut transport, &[(); 8].map(|()| post()));
+        assert!(outcomes.len() == 8 && outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 8, "the second time the connections were still open");
 }
 
 #[test]
 fn with_one_at_once_requests_follow_each_other_on_one_connection() {
     let (address, connections) = patient_server(1);
     let mut transport = HttpTransport::new(&address, &Tls::none(), HttpLimits { at_once: 1, ..quick() });
-    assert!(transport.connect(2));
-    let answers = transport.send_all(&[get(), post()]);
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let outcomes = together(&mut transport, &[get(), post()]);
+    assert!(outcomes.iter().map(|(place, _)| *place).eq([0, 1]), "{outcomes:?}");
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 
 #[test]
-fn where_nothing_listens_no_connection_is_opened_in_advance() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert!(!transport(&Address::rest(&format!("http://{free}")).unwrap()).connect(2));
+fn each_outcome_is_known_when_it_arrives() {
+    let (answered, others) = mpsc::channel();
+    let address = server(move |_, mut stream| {
+        let (answered, late) = (answered.clone(), one_read(&mut stream).starts_with("GET"));
+        std::thread::spawn(move || {
+            if late {
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            stream.write_all(ANSWER).unwrap();
+            answered.send(()).unwrap();
+        });
+    });
+    let mut known = Vec::new();
+    let began = Instant::now();
+    transport(&address).send_together(&[get(), post(), post()], &mut |place, _| known.push((place, began.elapsed())));
+    assert_eq!(others.iter().take(3).count(), 3);
+    assert_eq!(known[2].0, 0, "{known:?}");
+    assert!(known[1].1 < known[2].1.saturating_sub(Duration::from_millis(100)), "{known:?}");
 }
 
 #[test]

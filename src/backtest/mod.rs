@@ -15,7 +15,7 @@ use crate::core::parameters::Parameters;
 use crate::core::strategy::Goal;
 use crate::core::{Decimal, Timestamp};
 use crate::engine::ports::{Clock as _, Observer};
-use crate::engine::{Assignment, Engine, Failure, STREAM_PATIENCE, World};
+use crate::engine::{Engine, EngineConfig, Failure, STREAM_PATIENCE, World};
 use crate::journal::Forgetful;
 use crate::simulation::Exchange;
 use crate::simulation::direct::Direct;
@@ -23,10 +23,17 @@ use crate::simulation::market::{Market, MarketError};
 
 /// Longer than any recording.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-/// In memory no message is ever lost: after the first reconciliation there is nothing to look for.
-pub const RECONCILE_INTERVAL: Duration = NEVER;
-/// Bot and exchange read one clock.
-const CLOCK_INTERVAL: Duration = NEVER;
+
+/// How the engine runs where bot and exchange share one clock and time passes only while the bot waits: no message is ever
+/// lost, so there is nothing to look for after the first reconciliation, and no connection grows old.
+pub fn config(bot: &BotName, parameters: &Parameters) -> EngineConfig {
+    EngineConfig {
+        reconcile_interval: NEVER,
+        heartbeat_interval: NEVER,
+        stream_patience: STREAM_PATIENCE,
+        ..EngineConfig::new(bot.clone(), "paper", parameters.clone(), Goal::Trade)
+    }
+}
 
 /// How a run ended.
 #[derive(Clone, Debug)]
@@ -73,17 +80,7 @@ pub fn run<M: Market>(
     let direct = Direct::new(exchange, &parameters.symbol, market).map_err(Obstacle::Market)?;
     let (mut port, mut feed, mut journal) = (direct.clone(), direct.clone(), Forgetful);
     let world = World { exchange: &mut port, feed: &mut feed, clock: &direct, journal: &mut journal, observer };
-    let assignment = Assignment {
-        bot: bot.clone(),
-        environment: "paper".to_owned(),
-        parameters: parameters.clone(),
-        goal: Goal::Trade,
-        reconcile_interval: RECONCILE_INTERVAL,
-        clock_interval: CLOCK_INTERVAL,
-        readiness_interval: None,
-        stream_patience: STREAM_PATIENCE,
-    };
-    let mut engine = Engine::new(world, assignment, Ledger::default());
+    let mut engine = Engine::new(world, config(bot, parameters), Ledger::default());
     engine.run().map_err(Obstacle::Engine)?;
     if let Some(error) = direct.market_error() {
         return Err(Obstacle::Market(error));

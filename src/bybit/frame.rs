@@ -8,8 +8,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::codes;
 use super::wire::{ExecutionRow, FieldError, OrderRow, Text};
-use crate::engine::ports::StreamEvent;
+use crate::core::Timestamp;
+use crate::engine::ports::{FaultKind, StreamEvent};
 
 /// A message of the private stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,22 +37,22 @@ pub struct Answer {
     /// Which operation; empty where Bybit does not say.
     pub op: String,
     /// `None` if it was done.
-    pub refusal: Option<Refusal>,
+    pub rejection: Option<Rejection>,
 }
 
 /// Why an operation was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Rejection {
     /// Bybit's `retCode`, if there was one.
     pub code: Option<i64>,
     /// Bybit's words.
     pub message: String,
 }
 
-impl Refusal {
+impl Rejection {
     /// Whether the key is at fault, so that trying again is of no use.
     pub fn is_about_the_key(&self) -> bool {
-        if matches!(self.code, Some(10_003 | 10_004 | 10_005 | 10_010 | 33_004)) {
+        if self.code.is_some_and(|code| codes::kind_of_code(code, Timestamp(0)) == FaultKind::KeyRefused) {
             return true;
         }
         let message = self.message.to_ascii_lowercase();
@@ -63,7 +65,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(code) = self.code {
             write!(f, "{code} ")?;
@@ -115,11 +117,11 @@ impl<'a> Head<'a> {
             return None;
         }
         let code = self.code.filter(|code| *code != 0);
-        let refusal = (code.is_some() || self.success == Some(false)).then(|| {
+        let rejection = (code.is_some() || self.success == Some(false)).then(|| {
             let message = if self.ret_msg.is_absent() { &self.other_ret_msg } else { &self.ret_msg };
-            Refusal { code, message: message.as_str().chars().take(160).collect() }
+            Rejection { code, message: message.as_str().chars().take(160).collect() }
         });
-        Some(Answer { op: self.op.as_str().to_owned(), refusal })
+        Some(Answer { op: self.op.as_str().to_owned(), rejection })
     }
 }
 
@@ -249,9 +251,9 @@ mod tests {
             other => panic!("{text}: {other:?}"),
         };
         let done = answer(r#"{"success":true,"ret_msg":"","op":"auth","conn_id":"x"}"#);
-        assert_eq!(done, Answer { op: "auth".to_owned(), refusal: None });
-        assert_eq!(answer(r#"{"retCode":0,"retMsg":"OK","op":"auth"}"#).refusal, None);
-        let refused = answer(r#"{"retCode":10004,"retMsg":"Invalid sign","op":"auth"}"#).refusal.unwrap();
+        assert_eq!(done, Answer { op: "auth".to_owned(), rejection: None });
+        assert_eq!(answer(r#"{"retCode":0,"retMsg":"OK","op":"auth"}"#).rejection, None);
+        let refused = answer(r#"{"retCode":10004,"retMsg":"Invalid sign","op":"auth"}"#).rejection.unwrap();
         assert_eq!(refused.to_string(), "10004 Invalid sign");
         assert_eq!(parse(r#"{"req_id":"1","op":"pong","args":["1675418560633"],"conn_id":"x"}"#), Ok(Frame::Pong));
         assert_eq!(parse(r#"{"success":true,"ret_msg":"pong","op":"ping","conn_id":"x"}"#), Ok(Frame::Pong));
@@ -261,16 +263,16 @@ mod tests {
 
     #[test]
     fn a_refused_key_is_recognised_by_code_and_by_words() {
-        let refusal = |code, message: &str| Refusal { code, message: message.to_owned() }.is_about_the_key();
+        let rejection = |code, message: &str| Rejection { code, message: message.to_owned() }.is_about_the_key();
         for code in [10003, 10004, 10005, 33004] {
-            assert!(refusal(Some(code), ""), "{code}");
+            assert!(rejection(Some(code), ""), "{code}");
         }
-        assert!(refusal(None, "API key is invalid."));
-        assert!(refusal(None, "Your api key has expired."));
-        assert!(refusal(None, "error sign!"));
-        assert!(!refusal(None, "Params Error"));
-        assert!(!refusal(Some(10016), "Internal server error"));
-        assert!(!refusal(None, "request expired"));
+        assert!(rejection(None, "API key is invalid."));
+        assert!(rejection(None, "Your api key has expired."));
+        assert!(rejection(None, "error sign!"));
+        assert!(!rejection(None, "Params Error"));
+        assert!(!rejection(Some(10016), "Internal server error"));
+        assert!(!rejection(None, "request expired"));
     }
 
     #[test]

@@ -8,23 +8,22 @@
 //! environment   demo, testnet or mainnet: which hosts        clock       the exchange's time, kept by a monotonic clock
 //! address       one host, checked                            sign        key, secret and signatures
 //! codes         what a retCode or HTTP status asks for       wire        Bybit's field names, only here
-//! client        REST: the port `Exchange`                    transport   carries REST: keep-alive, one write a request
+//! client        REST: the port `Exchange`                    transport   carries REST: one request, one blocking call
 //! stream        the private stream's thread                  public      the public stream's thread: quotes
-//! frame         private frames, parsed (pure)                link        a WebSocket that notices its own death
+//! frame         private frames, parsed (pure)                websocket   a WebSocket that notices its own death
 //! reconnect     one connection after the other              query       query strings, byte for byte as signed
-//! dial          names, TCP and TLS with one deadline         tls         the one TLS connector and its roots
-//! patience      how long the exchange keeps idle connections open
+//! connect       names, TCP and TLS with one deadline         connector   the same for the HTTP library's pool
+//! tls           the one TLS connector and its roots
 //! ```
 
 pub mod address;
 pub mod client;
 pub mod clock;
 pub mod codes;
-mod dial;
+mod connect;
+mod connector;
 pub mod environment;
 pub mod frame;
-mod link;
-mod patience;
 pub mod public;
 mod query;
 mod reconnect;
@@ -32,14 +31,15 @@ pub mod sign;
 pub mod stream;
 pub mod tls;
 pub mod transport;
+mod websocket;
 mod wire;
 
 pub use address::Address;
 pub use client::{Client, Interval, KLINES_A_PAGE, KeyInfo, Kline, TimeCheck};
 pub use clock::ExchangeClock;
 pub use environment::{Environment, Hosts};
-pub use link::StreamTimings;
 pub use sign::Credentials;
-pub use stream::{PrivateStream, StreamHandle, StreamReader};
+pub use stream::PrivateStream;
 pub use tls::{Tls, TlsRoots};
 pub use transport::{HttpLimits, HttpTransport};
+pub use websocket::{StreamHandle, StreamTimings};

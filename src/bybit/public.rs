@@ -12,9 +12,9 @@ use serde::Deserialize;
 
 use super::address::Address;
 use super::frame::{FrameError, Head};
-use super::link::{Link, Stopper, StreamHandle, StreamTimings, Trouble};
 use super::reconnect::{UpSince, keep_connected};
 use super::tls::Tls;
+use super::websocket::{Disconnect, Stopper, StreamHandle, StreamSocket, StreamTimings};
 use super::wire::{FieldError, OrderBook, Text, TickerPush, TradePush};
 use crate::core::{Decimal, Timestamp};
 
@@ -156,16 +156,16 @@ impl PublicStream {
         listener: &Sender<MarketSignal>,
         stopper: &Stopper,
         up_since: &mut UpSince,
-    ) -> Result<Infallible, Trouble> {
-        let mut link = Link::open(&self.address, &self.tls, self.timings, stopper)?;
+    ) -> Result<Infallible, Disconnect> {
+        let mut socket = StreamSocket::open(&self.address, &self.tls, self.timings, stopper)?;
         let topics = ["tickers", "publicTrade", "orderbook.1"].map(|topic| format!("{topic}.{}", self.symbol));
-        link.send(serde_json::json!({ "op": "subscribe", "args": topics }).to_string())?;
+        socket.send(serde_json::json!({ "op": "subscribe", "args": topics }).to_string())?;
         let deadline = Instant::now() + self.timings.answer;
         let mut quotes = Quotes::default();
         loop {
             let until = up_since.is_none().then_some(deadline);
-            let Some(text) = link.next(until)? else {
-                return Err(Trouble::Lost(format!("subscribe was not answered within {:?}", self.timings.answer)));
+            let Some(text) = socket.next(until)? else {
+                return Err(Disconnect::Lost(format!("subscribe was not answered within {:?}", self.timings.answer)));
             };
             if up_since.is_none() && is_subscribed(&text)? {
                 *up_since = Some(Instant::now());
@@ -180,20 +180,20 @@ impl PublicStream {
     }
 }
 
-/// Whether a message is the answer to `subscribe`; a refusal ends the connection.
-fn is_subscribed(text: &str) -> Result<bool, Trouble> {
-    let head = Head::read(text).map_err(|error: FrameError| Trouble::Lost(error.to_string()))?;
+/// Whether a message is the answer to `subscribe`; a rejection ends the connection.
+fn is_subscribed(text: &str) -> Result<bool, Disconnect> {
+    let head = Head::read(text).map_err(|error: FrameError| Disconnect::Lost(error.to_string()))?;
     match head.answer() {
-        Some(answer) if answer.op == "subscribe" || answer.refusal.is_some() => match answer.refusal {
+        Some(answer) if answer.op == "subscribe" || answer.rejection.is_some() => match answer.rejection {
             None => Ok(true),
-            Some(refusal) => Err(Trouble::Lost(format!("subscribe refused: {refusal}"))),
+            Some(rejection) => Err(Disconnect::Lost(format!("subscribe refused: {rejection}"))),
         },
         _ => Ok(false),
     }
 }
 
-fn tell(listener: &Sender<MarketSignal>, signal: MarketSignal) -> Result<(), Trouble> {
-    listener.send(signal).map_err(|_| Trouble::Over)
+fn tell(listener: &Sender<MarketSignal>, signal: MarketSignal) -> Result<(), Disconnect> {
+    listener.send(signal).map_err(|_| Disconnect::Over)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use super::link::{Stopper, StreamTimings, Trouble};
+use super::websocket::{Disconnect, Stopper, StreamTimings};
 
 /// When the present connection came up, if it did.
 pub(super) type UpSince = Option<Instant>;
@@ -15,20 +15,19 @@ pub(super) type UpSince = Option<Instant>;
 pub(super) fn keep_connected(
     timings: StreamTimings,
     stopper: &Stopper,
-    mut connection: impl FnMut(&mut UpSince) -> Result<Infallible, Trouble>,
-    mut down: impl FnMut(String) -> Result<(), Trouble>,
+    mut connection: impl FnMut(&mut UpSince) -> Result<Infallible, Disconnect>,
+    mut down: impl FnMut(String) -> Result<(), Disconnect>,
 ) {
     let mut pauses = Pauses::new(timings);
     let mut told = false;
     loop {
         let mut up_since = None;
-        let Err(trouble) = connection(&mut up_since);
+        let Err(disconnect) = connection(&mut up_since);
         let lasted = up_since.map_or(Duration::ZERO, |moment| moment.elapsed());
-        let (reason, pause) = match trouble {
-            Trouble::Stopped | Trouble::Over => return,
-            Trouble::Lost(reason) => (reason, pauses.after(lasted)),
-            Trouble::Refused(refusal) => (format!("refused: {refusal}"), pauses.after(lasted)),
-            Trouble::Banned(reason) => (reason, timings.banned_pause),
+        let (reason, pause) = match disconnect {
+            Disconnect::Stopped | Disconnect::Over => return,
+            Disconnect::Lost(reason) => (reason, pauses.after(lasted)),
+            Disconnect::Banned(reason) => (reason, timings.banned_pause),
         };
         log::debug!("stream: {reason}; next attempt in {pause:?}");
         if (up_since.is_some() || !told) && down(reason).is_err() {
@@ -102,10 +101,10 @@ mod tests {
             attempts += 1;
             match attempts {
                 3 => *up_since = Some(Instant::now()),
-                5 => return Err(Trouble::Over),
+                5 => return Err(Disconnect::Over),
                 _ => {}
             }
-            Err(Trouble::Lost(attempts.to_string()))
+            Err(Disconnect::Lost(attempts.to_string()))
         };
         keep_connected(timings, &Stopper::default(), connection, |reason| {
             told.push(reason);

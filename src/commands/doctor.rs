@@ -23,7 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::state_directory::StateDirectory;
 
 use super::failure_of;
-use super::sane_clock::is_unset;
+use crate::live::is_unset;
 
 /// Bybit refuses what is signed more than this ahead of its clock.
 const MOST_AHEAD: Duration = Duration::from_secs(1);

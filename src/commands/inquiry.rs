@@ -4,7 +4,6 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::connection::{Connection, read_credentials, wall_clock};
 use super::doctor::{self, Report};
 use super::plan::{self, Origin};
 use super::status::Status;
@@ -15,6 +14,7 @@ use crate::config::{self, Config, Variables};
 use crate::core::Decimal;
 use crate::engine::ports::{Clock as _, Exchange as _};
 use crate::exit::{Exit, Failure};
+use crate::live::{LiveExchange, read_credentials, wall_clock};
 use crate::state_directory::{LockError, StateDirectory};
 
 /// `recompra plan`.
@@ -25,7 +25,7 @@ pub fn plan(options: &command_line::Plan, variables: Variables<'_>) -> Result<()
     let config = load(&options.config)?;
     let (price, instrument, origin) = match options.price {
         None => {
-            let mut connection = Connection::new(&config, None, Arc::new(AtomicBool::new(false)))?;
+            let mut connection = LiveExchange::new(&config, None, Arc::new(AtomicBool::new(false)))?;
             let (ask, instrument) = plan::ask(&mut connection.client)?;
             (ask, instrument, Origin::Exchange)
         }
@@ -123,7 +123,7 @@ fn examine(config: &Config, demo_money: Option<Decimal>, variables: Variables<'_
         }
     };
     let has_key = credentials.is_some();
-    let mut connection = match Connection::new(config, credentials, Arc::new(AtomicBool::new(false))) {
+    let mut connection = match LiveExchange::new(config, credentials, Arc::new(AtomicBool::new(false))) {
         Ok(connection) => connection,
         Err(failure) => {
             findings.extend(doctor::failed("connection", &failure));

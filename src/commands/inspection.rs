@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::audit::{self, Audit, Books, booked};
-use super::connection::{Connection, read_credentials};
 use super::trade::{directory_of, load};
 use super::{explain, failure_of, journal_failure};
 use crate::bybit::Environment;
@@ -16,6 +15,7 @@ use crate::core::Timestamp;
 use crate::engine::ports::{Clock as _, Exchange as _, Fault};
 use crate::exit::{Exit, Failure};
 use crate::journal::{self, History};
+use crate::live::{LiveExchange, read_credentials};
 use crate::state_directory::{LockError, StateDirectory};
 
 /// How long the demo environment keeps executions.
@@ -60,7 +60,7 @@ pub fn audit(options: &command_line::Audit, variables: Variables<'_>) -> Result<
     let config = load(&options.config)?;
     let directory = directory_of(&config, variables)?;
     let (credentials, _) = read_credentials(&config, variables)?;
-    let mut connection = Connection::new(&config, Some(credentials), Arc::new(AtomicBool::new(false)))?;
+    let mut connection = LiveExchange::new(&config, Some(credentials), Arc::new(AtomicBool::new(false)))?;
     connection.client.synchronise_clock().map_err(|fault| failure_of(&fault))?;
     let mut looks = 1;
     let audit = loop {
@@ -82,7 +82,7 @@ pub fn audit(options: &command_line::Audit, variables: Variables<'_>) -> Result<
 fn look(
     config: &Config,
     directory: &StateDirectory,
-    connection: &mut Connection,
+    connection: &mut LiveExchange,
     options: &command_line::Audit,
 ) -> Result<Audit, Failure> {
     // The journal is read before and after: what a running bot books meanwhile is then on both sides, or is looked at again.
@@ -92,7 +92,7 @@ fn look(
     Ok(audit::audit(&config.bot, &history(directory)?, &books, &opening))
 }
 
-fn ask(config: &Config, history: &History, connection: &mut Connection) -> Result<Books, Fault> {
+fn ask(config: &Config, history: &History, connection: &mut LiveExchange) -> Result<Books, Fault> {
     let now = connection.clock.now();
     let kept = if config.environment == Environment::Demo { KEPT_ON_DEMO } else { KEPT };
     let kept_since = now.before(kept).after(MARGIN);

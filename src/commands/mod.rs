@@ -5,19 +5,16 @@
 
 pub mod audit;
 pub mod backtest;
-pub mod connection;
 pub mod doctor;
 pub mod exchange;
 pub mod explain;
 pub mod fetch;
 pub mod inquiry;
 pub mod inspection;
-pub mod live_feed;
 pub mod market;
 pub mod paper;
 pub mod plan;
 pub mod report;
-pub mod sane_clock;
 pub mod status;
 pub mod sweep;
 pub mod trade;

@@ -12,7 +12,6 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::json;
 
-use super::live_feed::LiveFeed;
 use super::market;
 use super::trade::{exit_of, load, on_signals};
 use crate::backtest;
@@ -27,9 +26,10 @@ use crate::core::ledger::Ledger;
 use crate::core::money::text;
 use crate::core::strategy::Goal;
 use crate::engine::ports::{AdjustableClock, Feed, Signal, StopWish};
-use crate::engine::{Assignment, CLOCK_INTERVAL, Engine, RECONCILE_INTERVAL, STREAM_PATIENCE, World};
+use crate::engine::{Engine, EngineConfig, STREAM_PATIENCE, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::Forgetful;
+use crate::live::LiveFeed;
 use crate::narrator::{Form, Narrator, cycles, signed};
 use crate::simulation::driver::{Driver, Pace, Source};
 use crate::simulation::lockstep::Lockstep;
@@ -85,7 +85,8 @@ fn in_lockstep(
     let (signals, received) = unbounded();
     let feed = lockstep.feed(received);
     on_signals(signals.clone(), StopWish::Leave, Arc::new(AtomicBool::new(false)))?;
-    trade(config, options, &lockstep.hub(), &lockstep, feed, signals, backtest::RECONCILE_INTERVAL)?;
+    let engine = backtest::config(&config.bot, &config.parameters);
+    trade(config, options, &lockstep.hub(), &lockstep, feed, signals, engine)?;
     if lockstep.market_has_ended() && !options.json {
         println!("the market ended there");
     }
@@ -104,8 +105,12 @@ fn live(config: &Config, options: &command_line::Paper) -> Result<(), Failure> {
     let clock = ExchangeClock::new(Arc::clone(&stop));
     let (signals, received): (Sender<Signal>, Receiver<Signal>) = unbounded();
     on_signals(signals.clone(), StopWish::Leave, stop)?;
-    let feed = LiveFeed::new(received.into(), &clock, None);
-    let result = trade(config, options, &hub, &clock, feed, signals, RECONCILE_INTERVAL);
+    let feed = LiveFeed::new(received, &clock, None);
+    let engine = EngineConfig {
+        stream_patience: STREAM_PATIENCE,
+        ..EngineConfig::new(config.bot.clone(), "paper", config.parameters.clone(), Goal::Trade)
+    };
+    let result = trade(config, options, &hub, &clock, feed, signals, engine);
     driver.stop();
     market.stream.stop();
     result
@@ -119,7 +124,7 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
     clock: &C,
     mut feed: impl Feed,
     signals: Sender<Signal>,
-    reconcile_interval: Duration,
+    engine: EngineConfig,
 ) -> Result<(), Failure> {
     let bug = |error: String| Failure::new(Exit::Bug, error);
     let server = Server::start("127.0.0.1:0", Arc::clone(hub), ServerOptions::default())
@@ -149,18 +154,8 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
     let mut narrator = Narrator::new(std::io::stdout(), form);
     let mut journal = Forgetful;
     let world = World { exchange: &mut client, feed: &mut feed, clock, journal: &mut journal, observer: &mut narrator };
-    let assignment = Assignment {
-        bot: config.bot.clone(),
-        environment: "paper".to_owned(),
-        parameters: config.parameters.clone(),
-        goal: Goal::Trade,
-        reconcile_interval,
-        clock_interval: CLOCK_INTERVAL,
-        readiness_interval: None,
-        stream_patience: STREAM_PATIENCE,
-    };
     let began = clock.now();
-    let mut engine = Engine::new(world, assignment, Ledger::default());
+    let mut engine = Engine::new(world, engine, Ledger::default());
     let outcome = engine.run();
     tell_result(engine.ledger(), clock.now().since(began), options.json);
     stream.join();

@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, unbounded};
 use log::{info, warn};
 
-use super::connection::{Connection, read_credentials, wall_clock};
 use super::journal_failure;
-use super::live_feed::LiveFeed;
 use super::status::Status;
 use crate::command_line;
 use crate::config::{Config, Variables};
 use crate::core::ledger::Ledger;
 use crate::core::strategy::Goal;
 use crate::engine::ports::{Signal, StopWish};
-use crate::engine::{self, Assignment, CLOCK_INTERVAL, Engine, Outcome, READINESS_INTERVAL, RECONCILE_INTERVAL, World};
+use crate::engine::{self, Engine, EngineConfig, Outcome, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::{self, FileStorage, JournalFile, Keeper, Recovery};
+use crate::live::LiveFeed;
+use crate::live::{LiveExchange, read_credentials, wall_clock};
 use crate::narrator::{Form, Narrator};
 use crate::state_directory::starts::Start;
 use crate::state_directory::{Lock, LockError, StateDirectory};
@@ -151,16 +151,16 @@ fn trade(
     }
     refuse_foreign(config, directory, &recovery)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let mut connection = Connection::new(config, Some(credentials), Arc::clone(&stop))?;
+    let mut connection = LiveExchange::new(config, Some(credentials), Arc::clone(&stop))?;
     let (signals, received) = unbounded();
     on_signals(signals.clone(), on_signal, Arc::clone(&stop))?;
     if !connection.await_time(&stop) {
         return Ok(recovery.ledger);
     }
     // It connects while the engine asks its first questions.
-    let (stream, reader) = connection.stream((signals, received))?;
+    let stream = connection.stream(signals)?;
     let clock = connection.clock.clone();
-    let mut feed = LiveFeed::new(reader, &clock, Some(directory));
+    let mut feed = LiveFeed::new(received, &clock, Some(directory));
     let mut narrator = Narrator::new(std::io::stdout(), form);
     let world = World {
         exchange: &mut connection.client,
@@ -169,17 +169,8 @@ fn trade(
         journal: &mut journal,
         observer: &mut narrator,
     };
-    let assignment = Assignment {
-        bot: config.bot.clone(),
-        environment: config.environment.name().to_owned(),
-        parameters: config.parameters.clone(),
-        goal,
-        reconcile_interval: RECONCILE_INTERVAL,
-        clock_interval: CLOCK_INTERVAL,
-        readiness_interval: Some(READINESS_INTERVAL),
-        stream_patience: Duration::ZERO,
-    };
-    let mut engine = Engine::new(world, assignment, recovery.ledger);
+    let settings = EngineConfig::new(config.bot.clone(), config.environment.name(), config.parameters.clone(), goal);
+    let mut engine = Engine::new(world, settings, recovery.ledger);
     let outcome = engine.run();
     let ledger = engine.ledger().clone();
     stream.stop();

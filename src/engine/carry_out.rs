@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use super::ports::{Act, Fault, FaultKind};
+use super::ports::{Action, Fault, FaultKind};
 use super::{Engine, Failure};
 use crate::core::ladder;
 use crate::core::money;
@@ -16,15 +16,15 @@ use crate::core::record::{Record, Refusal};
 use crate::core::strategy::{FUNDS_PATIENCE, Goal, Step};
 
 /// So many requests go out at once; Bybit takes twenty a second of each kind.
-const MOST_AT_ONCE: usize = 8;
+pub(super) const MOST_AT_ONCE: usize = 8;
 /// So long after a refusal all is compared with the exchange: sooner than any attempt is made again.
 const REFUSAL_LOOK: Duration = Duration::from_secs(4);
 
 impl Engine<'_> {
     /// Of the steps of a decision those that are carried out now, at once.
-    pub(super) fn together(&self, steps: Vec<Step>) -> Vec<Step> {
+    pub(super) fn batch(&self, steps: Vec<Step>) -> Vec<Step> {
         let mut together: Vec<Step> = Vec::new();
-        for step in steps.into_iter().filter(|step| !self.awaits_stray(step)) {
+        for step in steps.into_iter().filter(|step| !self.waits_for_unexpected(step)) {
             let fits = match step {
                 Step::Cancel { .. } => together.len() < MOST_AT_ONCE,
                 Step::Place { .. } => together.iter().all(|other| matches!(other, Step::Cancel { .. })),
@@ -39,43 +39,67 @@ impl Engine<'_> {
 
     /// Carries out steps. What did not go through is decided again from what is known then.
     pub(super) fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), Failure> {
-        let (mut records, mut keys, mut acts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut records, mut keys, mut actions) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
                 Step::OpenCycle { cycle } => return self.open_cycle(cycle),
                 Step::DecideExit { cause } => records.push(Record::ExitDecided { cause }),
                 Step::CloseCycle { cycle, profit } => records.push(Record::CycleClosed { cycle, profit }),
                 Step::Place { key, spec, offer, reason } => {
-                    acts.push(Act::Place { link_id: key.link_id(&self.assignment.bot), spec: spec.clone() });
+                    actions.push(Action::Place { link_id: key.link_id(&self.config.bot), spec: spec.clone() });
                     keys.push(key);
                     records.push(Record::OrderPlanned { key, spec, offer, reason });
                 }
                 Step::Cancel { key } => {
-                    acts.push(Act::Cancel { link_id: key.link_id(&self.assignment.bot) });
+                    actions.push(Action::Cancel { link_id: key.link_id(&self.config.bot) });
                     keys.push(key);
                     records.push(Record::CancelAsked { key });
                 }
             }
         }
         self.record(records)?;
-        if acts.is_empty() {
+        if actions.is_empty() {
             return Ok(());
         }
-        let outcomes = self.world.exchange.act(&acts);
-        for ((key, act), outcome) in keys.into_iter().zip(&acts).zip(outcomes) {
-            match act {
-                Act::Place { .. } => self.placed(key, outcome)?,
-                Act::Cancel { .. } => self.cancelled(key, outcome.map(drop))?,
+        let Self { exchange, books, .. } = self;
+        let mut outcomes = Vec::new();
+        let mut written = Ok(());
+        exchange.submit(&actions, &mut |place, outcome| {
+            let (Some(action), Some(key)) = (actions.get(place), keys.get(place)) else { return };
+            // What is known is written down as it arrives: another answer may take ten seconds.
+            let result = books.record(what_follows(*key, action, &outcome).into_iter().collect());
+            if written.is_ok() {
+                written = result;
+            }
+            outcomes.push((*key, action, outcome));
+        });
+        for (key, action, outcome) in outcomes {
+            match (action, outcome) {
+                (Action::Place { .. }, Ok(_)) => self.answered(),
+                (Action::Place { .. }, Err(fault)) => self.place_failed(key, &fault)?,
+                (Action::Cancel { .. }, Ok(_)) => {
+                    self.answered();
+                    self.expect_cancel(key);
+                }
+                (Action::Cancel { .. }, Err(fault)) => self.cancel_failed(key, &fault)?,
             }
         }
-        Ok(())
+        written
     }
 
     /// Opens a cycle if the free balance is enough for the whole ladder.
     fn open_cycle(&mut self, cycle: u64) -> Result<(), Failure> {
-        if self.assignment.goal == Goal::Trade {
-            let cost = ladder::cost(&self.assignment.parameters).map_err(Failure::Ladder)?;
-            let Some((free, coin)) = self.ask_funds()? else { return Ok(()) };
+        if self.config.goal == Goal::Trade {
+            let cost = ladder::cost(&self.config.parameters).map_err(Failure::Ladder)?;
+            let Some(coin) = self.books.ledger.instrument.as_ref().map(|instrument| instrument.quote_coin.clone())
+            else {
+                return Ok(());
+            };
+            let free = match self.exchange.balance(&coin) {
+                Ok(balance) => balance.free,
+                Err(fault) => return self.on_fault(&fault),
+            };
+            self.answered();
             if free < cost {
                 warn!(
                     "cycle {cycle} waits: the ladder costs up to {} {coin}, {} are free; asking again in {} s",
@@ -87,106 +111,96 @@ impl Engine<'_> {
                 return Ok(());
             }
         }
-        self.begin_cycle(cycle)
-    }
-
-    /// Writes down that a cycle begins.
-    pub(super) fn begin_cycle(&mut self, cycle: u64) -> Result<(), Failure> {
-        let first = self.ledger.is_blank();
+        let first = self.books.ledger.is_blank();
         let began = self.now();
         self.record(vec![Record::CycleOpened { cycle, began }])?;
         if first {
             // A power cut must not leave a journal that knows of no trading: a later process would begin anew.
-            self.sync();
+            self.books.sync();
         }
         Ok(())
     }
 
-    /// A planned order was sent. Whatever the answer, the ledger knows afterwards what is known.
-    fn placed(&mut self, key: OrderKey, outcome: Result<String, Fault>) -> Result<(), Failure> {
-        let fault = match outcome {
-            Ok(order_id) => {
-                self.answered();
-                return self.record(vec![Record::OrderAccepted { key, order_id }]);
-            }
-            Err(fault) => fault,
-        };
-        let refused = |refusal| Record::OrderRefused { key, refusal, message: fault.to_string() };
-        let fact = match fault.kind {
-            // Surely not done: the name is free, and the decision is made again after a pause.
-            FaultKind::Unreachable
-            | FaultKind::ClockOff
-            | FaultKind::RateLimited { .. }
-            | FaultKind::KeyRefused
-            | FaultKind::ConfigurationRefused => Some(Record::OrderAbsent { key }),
-            FaultKind::InsufficientFunds => Some(refused(Refusal::InsufficientFunds)),
-            FaultKind::Filter => Some(refused(Refusal::Filter)),
-            FaultKind::MakerOnly => Some(refused(Refusal::MakerOnly)),
-            FaultKind::Refused | FaultKind::NotOpen => Some(refused(Refusal::Other)),
+    /// What is to be done about an order that was not accepted, besides writing it down.
+    fn place_failed(&mut self, key: OrderKey, fault: &Fault) -> Result<(), Failure> {
+        match fault.kind {
             FaultKind::Unknown | FaultKind::Busy | FaultKind::Malformed => {
-                warn!("{} in doubt, asking for it: {fault}", key.slot);
-                self.doubt(key, false);
-                None
+                warn!("{}: its fate is not known, asking for it: {fault}", key.slot);
+                self.query_now(key, false);
             }
-            // Recorded, because a process that starts later must not take the silence about it for absence.
-            FaultKind::AlreadyThere => {
-                self.doubt(key, true);
-                Some(Record::NameTaken { key })
-            }
-        };
-        if matches!(fact, Some(Record::OrderRefused { .. })) {
+            FaultKind::AlreadyThere => self.query_now(key, true),
+            FaultKind::InsufficientFunds if key.slot.side() == Side::Sell => self.suspect_shortage(),
+            _ => {}
+        }
+        if refusal(fault.kind).is_some() {
             // It may hide that the name was taken, by an order that the journal has lost: that is looked for before there is
             // another attempt.
             self.reconcile_due = self.reconcile_due.min(self.now().after(REFUSAL_LOOK));
         }
-        self.record(fact.into_iter().collect())?;
-        self.weigh(&fault)?;
-        if fault.kind == FaultKind::InsufficientFunds {
-            self.funds = None;
-        }
-        if fault.kind == FaultKind::InsufficientFunds && key.slot.side() == Side::Sell {
-            self.suspect_coins();
-        }
+        self.on_fault(fault)?;
         if fault.kind == FaultKind::Filter {
             warn!("{} refused: {fault}", key.slot);
-            self.look_at_filters()?;
+            self.refresh_instrument()?;
         }
         Ok(())
     }
 
-    /// A cancel was asked for. What became of it is told by the stream, or asked for.
-    fn cancelled(&mut self, key: OrderKey, outcome: Result<(), Fault>) -> Result<(), Failure> {
-        match outcome {
-            Ok(()) => {
-                self.answered();
-                self.expect_cancel(key);
-                Ok(())
-            }
-            Err(fault) => self.cancel_failed(key, &fault),
-        }
-    }
-
+    /// The same about a cancel. What became of one that was accepted is told by the stream, or asked for.
     fn cancel_failed(&mut self, key: OrderKey, fault: &Fault) -> Result<(), Failure> {
-        match fault.kind {
-            FaultKind::Unreachable
-            | FaultKind::ClockOff
-            | FaultKind::RateLimited { .. }
-            | FaultKind::KeyRefused
-            | FaultKind::ConfigurationRefused => self.record(vec![Record::CancelFailed { key }])?,
-            _ => self.doubt(key, true),
+        if !surely_not_done(fault.kind) {
+            self.query_now(key, true);
         }
-        self.weigh(fault)
+        self.on_fault(fault)
     }
 
     /// A filter refused an order: perhaps the filters have changed.
-    fn look_at_filters(&mut self) -> Result<(), Failure> {
-        match self.world.exchange.instrument() {
-            Ok(instrument) if self.ledger.instrument.as_ref() != Some(&instrument) => {
+    fn refresh_instrument(&mut self) -> Result<(), Failure> {
+        match self.exchange.instrument() {
+            Ok(instrument) if self.books.ledger.instrument.as_ref() != Some(&instrument) => {
                 info!("the filters of {} have changed", instrument.symbol);
                 self.record(vec![Record::InstrumentSeen { instrument }])
             }
             Ok(_) => Ok(()),
-            Err(fault) => self.weigh(&fault),
+            Err(fault) => self.on_fault(&fault),
         }
+    }
+}
+
+/// Whether a fault says that the request had no effect, and may be made again after a pause.
+fn surely_not_done(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::Unreachable
+            | FaultKind::ClockOff
+            | FaultKind::RateLimited { .. }
+            | FaultKind::KeyRefused
+            | FaultKind::ConfigurationRefused
+    )
+}
+
+/// How an order was refused, if it was.
+fn refusal(kind: FaultKind) -> Option<Refusal> {
+    match kind {
+        FaultKind::InsufficientFunds => Some(Refusal::InsufficientFunds),
+        FaultKind::Filter => Some(Refusal::Filter),
+        FaultKind::MakerOnly => Some(Refusal::MakerOnly),
+        FaultKind::Refused | FaultKind::NotOpen => Some(Refusal::Other),
+        _ => None,
+    }
+}
+
+/// The fact in the outcome of a submission. `None` where it says nothing certain.
+fn what_follows(key: OrderKey, action: &Action, outcome: &Result<String, Fault>) -> Option<Record> {
+    match (action, outcome) {
+        (Action::Place { .. }, Ok(order_id)) => Some(Record::OrderAccepted { key, order_id: order_id.clone() }),
+        // The name is free, and the decision is made again.
+        (Action::Place { .. }, Err(fault)) if surely_not_done(fault.kind) => Some(Record::OrderAbsent { key }),
+        // Recorded, because a process that starts later must not take the silence about it for absence.
+        (Action::Place { .. }, Err(fault)) if fault.kind == FaultKind::AlreadyThere => Some(Record::NameTaken { key }),
+        (Action::Place { .. }, Err(fault)) => {
+            refusal(fault.kind).map(|refusal| Record::OrderRefused { key, refusal, message: fault.to_string() })
+        }
+        (Action::Cancel { .. }, Err(fault)) if surely_not_done(fault.kind) => Some(Record::CancelFailed { key }),
+        (Action::Cancel { .. }, _) => None,
     }
 }

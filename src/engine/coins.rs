@@ -31,27 +31,27 @@ pub(super) struct Shortage {
 
 impl Engine<'_> {
     /// A sell was refused for lack of coins: the wallet is asked once everything else is known.
-    pub(super) fn suspect_coins(&mut self) {
-        self.coins_due = true;
+    pub(super) fn suspect_shortage(&mut self) {
+        self.wallet_check_due = true;
         self.reconcile_due = self.now();
     }
 
     /// Compares the wallet with what is held.
-    pub(super) fn look_at_coins(&mut self) -> Result<(), Failure> {
-        self.coins_due = false;
-        let Some(coin) = self.ledger.instrument.as_ref().map(|instrument| instrument.base_coin.clone()) else {
+    pub(super) fn check_wallet(&mut self) -> Result<(), Failure> {
+        self.wallet_check_due = false;
+        let Some(coin) = self.books.ledger.instrument.as_ref().map(|instrument| instrument.base_coin.clone()) else {
             return Ok(());
         };
-        let Some(cycle) = &self.ledger.cycle else { return Ok(()) };
+        let Some(cycle) = &self.books.ledger.cycle else { return Ok(()) };
         if cycle.live_orders().any(|(_, order)| order.state != OrderState::Open) {
             return Ok(());
         }
         let (held, free) = (cycle.held().quantity, cycle.lots.values().map(|lot| lot.quantity).sum::<Decimal>());
-        let total = match self.world.exchange.balance(&coin) {
+        let total = match self.exchange.balance(&coin) {
             Ok(balance) => balance.total,
             Err(fault) => {
-                self.coins_due = true;
-                return self.weigh(&fault);
+                self.wallet_check_due = true;
+                return self.on_fault(&fault);
             }
         };
         self.answered();

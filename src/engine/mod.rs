@@ -10,20 +10,20 @@
 //! ```text
 //!   signals there? ──▶ book them                                     ┐
 //!   reconciliation due? ──▶ open orders and executions over REST     │ one turn, in this order;
-//!   an order in doubt? ──▶ ask for it under its own name             │ whatever was done, the next
+//!   an order to query? ──▶ ask for it under its own name             │ whatever was done, the next
 //!   steps decided? ──▶ journal, then exchange (at once what can be)  │ turn begins at the top
-//!   nothing ──▶ wait for a signal or the next deadline               ┘
+//!   nothing for 20 s? ──▶ heartbeat: connections, clock              │
+//!   else ──▶ wait for a signal or the next deadline                  ┘
 //! ```
 //!
-//! What can go wrong: a request may bring no answer (the order stays in doubt until asked for), the stream may be down
-//! (REST is polled instead), the journal may refuse to be written (nothing is sent until it can be, see `journaling`),
+//! What can go wrong: a request may bring no answer (the order is queried until its fate is known), the stream may be down
+//! (REST is polled instead), the journal may refuse to be written (nothing is sent until it can be, see `books`),
 //! coins may leave the account (`coins`), the journal may be lost (`rebuilding`), the key may be refused (the engine
 //! ends; resting orders stay).
 
+mod books;
 mod carry_out;
 mod coins;
-mod funds;
-mod journaling;
 pub mod ports;
 mod rebuilding;
 mod reconciliation;
@@ -41,8 +41,10 @@ use crate::core::ladder::LadderError;
 use crate::core::ledger::Ledger;
 use crate::core::order::{BotName, OrderKey};
 use crate::core::parameters::Parameters;
+use crate::core::reconcile::Source;
 use crate::core::record::{AlarmCause, Record};
 use crate::core::strategy::{self, Decision, Goal, Quote, Situation, Step};
+use books::Books;
 use ports::{
     Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent, Ticker,
     Watch,
@@ -54,14 +56,14 @@ pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
 pub const STREAM_PATIENCE: Duration = Duration::from_secs(10);
 /// While the stream is down, REST is polled this often.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// The clock is compared this often.
-pub const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
-/// While nothing else is to be done, it is seen to this often that the next order finds an open connection.
-pub const READINESS_INTERVAL: Duration = Duration::from_secs(1);
+/// While nothing else is to be done, the exchange is asked for its time this often. That keeps connections open, the clock
+/// right, and tells early that the exchange cannot be reached. Servers close idle connections after 30 s and more.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
 /// A quote older than this is fetched again when the strategy wants one.
 const QUOTE_AGE: Duration = Duration::from_secs(5);
 /// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].
 const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
+
 /// How the engine ended in peace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -120,9 +122,9 @@ pub struct World<'a> {
     pub observer: &'a mut dyn Observer,
 }
 
-/// Who trades what, and to which end.
+/// Who trades what, to which end, and how often things are looked after.
 #[derive(Clone, Debug)]
-pub struct Assignment {
+pub struct EngineConfig {
     /// The bot's name.
     pub bot: BotName,
     /// `demo`, `testnet`, `mainnet` or `paper`; for the journal.
@@ -133,27 +135,41 @@ pub struct Assignment {
     pub goal: Goal,
     /// While the stream is up, what it may have lost is looked for this often.
     pub reconcile_interval: Duration,
-    /// The clock is compared this often.
-    pub clock_interval: Duration,
-    /// It is seen to this often that orders find open connections; `None` where there are no connections.
-    pub readiness_interval: Option<Duration>,
+    /// While nothing else is to be done, the exchange is asked for its time this often.
+    pub heartbeat_interval: Duration,
     /// A start waits so long for the stream before it reconciles. Where nothing depends on who comes first, not at all: what
     /// happens before the stream is up is asked for.
     pub stream_patience: Duration,
 }
 
+impl EngineConfig {
+    /// How a bot trades in real time. `environment` is `demo`, `testnet`, `mainnet` or `paper`.
+    pub fn new(bot: BotName, environment: &str, parameters: Parameters, goal: Goal) -> Self {
+        Self {
+            bot,
+            environment: environment.to_owned(),
+            parameters,
+            goal,
+            reconcile_interval: RECONCILE_INTERVAL,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            stream_patience: Duration::ZERO,
+        }
+    }
+}
+
 /// The engine: see the module's documentation.
 pub struct Engine<'a> {
-    world: World<'a>,
-    assignment: Assignment,
-    ledger: Ledger,
+    exchange: &'a mut dyn Exchange,
+    feed: &'a mut dyn Feed,
+    books: Books<'a>,
+    config: EngineConfig,
     /// Whether the exchange has corrected the clock.
-    set_out: bool,
+    clock_synchronised: bool,
     /// Whether the exchange has been asked what must be known before something is bought.
-    admitted: bool,
+    preflight_passed: bool,
     /// Whether reconciliation has succeeded since the stream last came up.
     reconciled: bool,
-    /// Whether the journal says that this process has reconciled, with nothing in doubt.
+    /// Whether the journal says that this process has reconciled, with every order's fate known.
     watching: bool,
     stream_up: bool,
     /// When reconciliation is due.
@@ -162,35 +178,21 @@ pub struct Engine<'a> {
     executions_from: Timestamp,
     /// What happened to orders older than this may be forgotten by the exchange: this process was not there to see it.
     unseen_before: Option<Timestamp>,
-    clock_due: Timestamp,
+    heartbeat_due: Timestamp,
     /// No request before this moment: the exchange asked for quiet, or could not be reached.
     quiet_until: Timestamp,
     /// How many requests in a row did not reach the exchange.
     outages: u32,
-    /// Orders in doubt, and when they are asked for.
-    doubts: BTreeMap<OrderKey, settlement::Doubt>,
+    /// Orders to be asked for under their own name, because their fate is not known.
+    queries: BTreeMap<OrderKey, settlement::OrderQuery>,
     /// Orders with this bot's name that should not be there, and how often in a row they were seen.
-    strays: BTreeMap<OrderKey, u32>,
-    /// Whether the ledger has changed since the strays were counted, so that one of them may fit now.
-    room_for_strays: bool,
+    unexpected: BTreeMap<OrderKey, u32>,
     /// Orders of this bot that have executions but are not in the ledger.
     unknown_executions: BTreeSet<OrderKey>,
     quote: Option<(Quote, Timestamp)>,
     open_not_before: Timestamp,
-    /// When the journal is to be synced; `None` if it is, or will be by the sync that is under way.
-    sync_due: Option<Timestamp>,
-    /// When to look at the sync that is under way.
-    sync_look: Option<Timestamp>,
-    /// How often in a row the journal could not be written.
-    journal_failures: u32,
     /// A sell was refused because coins are missing: the wallet is to be asked.
-    coins_due: bool,
-    /// What could be spent on the next cycle, if it was asked for.
-    funds: Option<funds::Funds>,
-    /// When it was last asked for.
-    funds_asked: Timestamp,
-    /// When the connections are looked at.
-    readiness_due: Timestamp,
+    wallet_check_due: bool,
     shortage: Option<coins::Shortage>,
     looks: Option<rebuilding::Looks>,
     told_ladder_error: Option<LadderError>,
@@ -200,36 +202,31 @@ pub struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     /// An engine that goes on from this ledger, as recovered from the journal.
-    pub fn new(world: World<'a>, assignment: Assignment, ledger: Ledger) -> Self {
-        let now = world.clock.now();
+    pub fn new(world: World<'a>, config: EngineConfig, ledger: Ledger) -> Self {
+        let World { exchange, feed, clock, journal, observer } = world;
+        let now = clock.now();
         Self {
-            world,
-            assignment,
-            ledger,
-            set_out: false,
-            admitted: false,
+            exchange,
+            feed,
+            books: Books::new(ledger, clock, journal, observer),
+            config,
+            clock_synchronised: false,
+            preflight_passed: false,
             reconciled: false,
             watching: false,
             stream_up: false,
             reconcile_due: now,
             executions_from: now,
             unseen_before: None,
-            clock_due: now,
+            heartbeat_due: now,
             quiet_until: now,
             outages: 0,
-            doubts: BTreeMap::new(),
-            strays: BTreeMap::new(),
-            room_for_strays: false,
+            queries: BTreeMap::new(),
+            unexpected: BTreeMap::new(),
             unknown_executions: BTreeSet::new(),
             quote: None,
             open_not_before: now,
-            sync_due: None,
-            sync_look: None,
-            journal_failures: 0,
-            coins_due: false,
-            funds: None,
-            funds_asked: Timestamp::default(),
-            readiness_due: now,
+            wallet_check_due: false,
             shortage: None,
             looks: None,
             told_ladder_error: None,
@@ -240,12 +237,12 @@ impl<'a> Engine<'a> {
 
     /// What is known.
     pub fn ledger(&self) -> &Ledger {
-        &self.ledger
+        &self.books.ledger
     }
 
     /// What is known, when the engine has ended.
     pub fn into_ledger(self) -> Ledger {
-        self.ledger
+        self.books.ledger
     }
 
     /// Trades until the goal is reached, a stop is asked for, or it cannot go on.
@@ -254,7 +251,7 @@ impl<'a> Engine<'a> {
     /// [`Failure`]. Resting orders stay in every case.
     pub fn run(&mut self) -> Result<Outcome, Failure> {
         let result = self.work();
-        self.world.observer.rest();
+        self.books.observer.rest();
         result
     }
 
@@ -281,35 +278,35 @@ impl<'a> Engine<'a> {
 
     fn end(&mut self, outcome: Outcome) -> Result<Outcome, Failure> {
         let reason = match outcome {
-            Outcome::Finished if self.assignment.goal == Goal::Trade => "finished",
+            Outcome::Finished if self.config.goal == Goal::Trade => "finished",
             Outcome::Finished => "stopped as asked",
             Outcome::Stopped => "stopped as asked",
         };
         let mut records = Vec::new();
-        if outcome == Outcome::Finished && self.assignment.goal == Goal::Close {
+        if outcome == Outcome::Finished && self.config.goal == Goal::Close {
             // A person has let the bot close its position: what it could not know about it matters no more.
             let cause = AlarmCause::LostHistory;
-            records.extend(self.ledger.alarms.contains_key(&cause).then_some(Record::AlarmCleared { cause }));
+            records.extend(self.books.ledger.alarms.contains_key(&cause).then_some(Record::AlarmCleared { cause }));
         }
         records.push(Record::Stopped { reason: reason.to_owned() });
-        if !self.set_out {
+        if !self.clock_synchronised {
             // Stopped before the exchange corrected the clock: a record would carry a date that may lie years ahead.
             return Ok(outcome);
         }
         self.record(records)?;
-        self.sync();
+        self.books.sync();
         Ok(outcome)
     }
 
     /// Does the most urgent thing. `Some` when all is done.
     fn turn(&mut self) -> Result<Option<Outcome>, Failure> {
-        while let Some(signal) = self.world.feed.wait(self.now()) {
+        while let Some(signal) = self.feed.wait(self.now()) {
             self.take(signal)?;
         }
         match self.stop.take() {
             Some(StopWish::Leave) => return Ok(Some(Outcome::Stopped)),
-            Some(StopWish::Cancel) => self.assignment.goal = Goal::Cancel,
-            Some(StopWish::Close) => self.assignment.goal = Goal::Close,
+            Some(StopWish::Cancel) => self.config.goal = Goal::Cancel,
+            Some(StopWish::Close) => self.config.goal = Goal::Close,
             None => {}
         }
         let now = self.now();
@@ -320,20 +317,20 @@ impl<'a> Engine<'a> {
         } else if now >= self.reconcile_due {
             self.reconcile()?;
             return Ok(None);
-        } else if let Some(key) = self.most_urgent_doubt(now) {
-            self.ask(key)?;
+        } else if let Some(key) = self.most_urgent_query(now) {
+            self.query_order(key)?;
             return Ok(None);
-        } else if self.coins_due && self.reconciled && self.doubts.is_empty() {
-            self.look_at_coins()?;
+        } else if self.wallet_check_due && self.reconciled && self.queries.is_empty() {
+            self.check_wallet()?;
             return Ok(None);
-        } else if self.reconciled && !self.watching && self.doubts.is_empty() && self.strays.is_empty() {
+        } else if self.reconciled && !self.watching && self.queries.is_empty() && self.unexpected.is_empty() {
             self.record(vec![Record::Reconciled])?;
             // After a power cut this shows that the process may have done more than its journal holds.
-            self.sync();
+            self.books.sync();
             self.watching = true;
             return Ok(None);
-        } else if self.reconciled && !self.admitted && self.assignment.goal == Goal::Trade {
-            self.admit()?;
+        } else if self.reconciled && !self.preflight_passed && self.config.goal == Goal::Trade {
+            self.preflight()?;
             return Ok(None);
         } else if self.reconciled {
             let decision = self.decide_and_note()?;
@@ -343,33 +340,22 @@ impl<'a> Engine<'a> {
             }
             self.tell_ladder_error(&decision);
             // A few at a time: what comes meanwhile, a stop above all, is seen before the next are taken.
-            let steps = self.together(decision.steps);
+            let steps = self.batch(decision.steps);
             if !steps.is_empty() {
                 self.carry_out(steps)?;
                 return Ok(None);
             }
-            if decision.finished && self.doubts.is_empty() {
+            if decision.finished && self.queries.is_empty() {
                 return Ok(Some(Outcome::Finished));
             }
-            if now >= self.clock_due {
-                self.renew_clock()?;
+            if now >= self.heartbeat_due {
+                self.heartbeat()?;
                 return Ok(None);
             }
-            if self.funds_due().is_some_and(|due| now >= due) {
-                self.ask_funds()?;
-                return Ok(None);
-            }
-            if let Some(interval) = self.assignment.readiness_interval
-                && now >= self.readiness_due
-            {
-                self.readiness_due = now.after(interval);
-                self.stay_ready();
-            }
-            let readiness_due = self.assignment.readiness_interval.map(|_| self.readiness_due);
             let quote_due = decision.wants_quote.then(|| self.quote_due());
             watch = quote_due.zip(decision.trigger).map(|(due, trigger)| Watch { trigger, due, every: QUOTE_AGE });
             let quote_due = quote_due.filter(|_| watch.is_none());
-            wake = [decision.wake, self.next_doubt(), quote_due, Some(self.clock_due), self.funds_due(), readiness_due]
+            wake = [decision.wake, self.next_query(), quote_due, Some(self.heartbeat_due)]
                 .into_iter()
                 .flatten()
                 .fold(wake, Timestamp::min);
@@ -380,19 +366,19 @@ impl<'a> Engine<'a> {
 
     /// Waits for a signal until `wake`, or until the price that is watched matters, syncing the journal on the way.
     fn idle(&mut self, wake: Timestamp, watch: Option<&Watch>) -> Result<(), Failure> {
-        self.world.observer.rest();
+        self.books.observer.rest();
         loop {
-            let sync = self.next_sync();
+            let sync = self.books.sync_due;
             let until = sync.map_or(wake, |due| due.min(wake));
             let signal = match watch {
                 Some(watch) => {
-                    let (signal, seen) = self.world.feed.watch(until, watch);
+                    let (signal, seen) = self.feed.watch(until, watch);
                     if let Some((ticker, at)) = seen {
                         self.quote = Some((quote_of(ticker), at));
                     }
                     signal
                 }
-                None => self.world.feed.wait(until),
+                None => self.feed.wait(until),
             };
             if let Some(signal) = signal {
                 return self.take(signal);
@@ -400,7 +386,7 @@ impl<'a> Engine<'a> {
             if sync.is_none_or(|due| due > self.now()) {
                 return Ok(());
             }
-            self.sync_aside();
+            self.books.sync_aside();
             // A sync changes nothing that a decision looks at: the wait goes on. But a price may have been seen meanwhile.
             if watch.is_some() {
                 return Ok(());
@@ -410,8 +396,8 @@ impl<'a> Engine<'a> {
 
     /// Waits for a signal until then.
     fn wait(&mut self, until: Timestamp) -> Option<Signal> {
-        self.world.observer.rest();
-        self.world.feed.wait(until)
+        self.books.observer.rest();
+        self.feed.wait(until)
     }
 
     /// Decides, and writes down at once what is only to be written down, until there is something else to do: no time
@@ -420,9 +406,8 @@ impl<'a> Engine<'a> {
         loop {
             let decision = self.decide();
             match decision.steps.first() {
-                Some(step) if self.awaits_stray(step) => return Ok(decision),
+                Some(step) if self.waits_for_unexpected(step) => return Ok(decision),
                 Some(Step::DecideExit { .. } | Step::CloseCycle { .. }) => self.carry_out(decision.steps)?,
-                Some(Step::OpenCycle { cycle }) if self.is_funded() => self.begin_cycle(*cycle)?,
                 _ => return Ok(decision),
             }
         }
@@ -431,12 +416,12 @@ impl<'a> Engine<'a> {
     fn decide(&mut self) -> Decision {
         let mut memo = std::mem::take(&mut self.memo);
         let situation = Situation {
-            ledger: &self.ledger,
-            parameters: &self.assignment.parameters,
-            goal: self.assignment.goal,
+            ledger: &self.books.ledger,
+            parameters: &self.config.parameters,
+            goal: self.config.goal,
             quote: self.fresh_quote(self.now()),
             open_not_before: self.open_not_before,
-            hold_buys: !self.strays.is_empty(),
+            hold_buys: !self.unexpected.is_empty(),
             now: self.now(),
         };
         let decision = strategy::decide_again(&situation, &mut memo);
@@ -461,15 +446,13 @@ impl<'a> Engine<'a> {
             }
             Signal::StreamRefused(reason) => return Err(Failure::KeyRefused(reason)),
             // Nobody knows yet what it would be news of: the past is asked for first.
-            Signal::Frame(_) if self.ledger.is_blank() && !self.reconciled => {}
+            Signal::Frame(_) if self.books.ledger.is_blank() && !self.reconciled => {}
             // Nothing is dated by a clock that the exchange has not corrected.
-            Signal::Frame(_) if !self.set_out => {}
+            Signal::Frame(_) if !self.clock_synchronised => {}
             Signal::Frame(events) => {
                 for event in events {
                     match event {
-                        StreamEvent::Order(report) => {
-                            self.on_report(&report, crate::core::reconcile::Source::Stream)?
-                        }
+                        StreamEvent::Order(report) => self.on_report(&report, Source::Stream)?,
                         StreamEvent::Execution(execution) => self.on_execution(&execution)?,
                     }
                 }
@@ -483,7 +466,7 @@ impl<'a> Engine<'a> {
     }
 
     fn now(&self) -> Timestamp {
-        self.world.clock.now()
+        self.books.clock.now()
     }
 
     /// The faults that end the engine wherever they appear.
@@ -496,7 +479,7 @@ impl<'a> Engine<'a> {
     }
 
     /// What every fault has in common: it may end the engine, ask for quiet, or tell of an outage.
-    fn weigh(&mut self, fault: &Fault) -> Result<(), Failure> {
+    fn on_fault(&mut self, fault: &Fault) -> Result<(), Failure> {
         self.fatal(fault)?;
         match fault.kind {
             FaultKind::RateLimited { until } => {
@@ -504,7 +487,7 @@ impl<'a> Engine<'a> {
                 self.quiet_until = until;
             }
             FaultKind::ClockOff => {
-                self.clock_due = self.now();
+                self.heartbeat_due = self.now();
                 self.pause_for_outage(fault);
             }
             FaultKind::Unreachable | FaultKind::Unknown | FaultKind::Malformed => self.pause_for_outage(fault),
@@ -530,25 +513,22 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn renew_clock(&mut self) -> Result<(), Failure> {
-        match self.world.exchange.synchronise_clock() {
+    /// Asks for the time, on as many connections as there may be orders to cancel at once.
+    fn heartbeat(&mut self) -> Result<(), Failure> {
+        let live = self.books.ledger.cycle.iter().flat_map(|cycle| cycle.live_orders()).count();
+        let result = self.exchange.heartbeat(live.clamp(1, carry_out::MOST_AT_ONCE));
+        let ended = self.now();
+        match result {
             Ok(()) => {
                 self.answered();
-                self.clock_due = self.now().after(self.assignment.clock_interval);
+                self.heartbeat_due = ended.after(self.config.heartbeat_interval);
                 Ok(())
             }
-            Err(fault) => self.weigh(&fault),
+            Err(fault) => {
+                self.heartbeat_due = ended.after(POLL_INTERVAL);
+                self.on_fault(&fault)
+            }
         }
-    }
-
-    /// Sees to it that an order, or what is to be cancelled together, does not have to wait for a connection.
-    fn stay_ready(&mut self) {
-        if self.sync_look.is_some() {
-            // One thread beside this one is enough.
-            return;
-        }
-        let live = self.ledger.cycle.iter().flat_map(|cycle| cycle.live_orders()).count();
-        self.world.exchange.stay_ready(live.max(1));
     }
 
     fn fresh_quote(&self, now: Timestamp) -> Option<&Quote> {
@@ -564,13 +544,13 @@ impl<'a> Engine<'a> {
     }
 
     fn fetch_quote(&mut self) -> Result<(), Failure> {
-        match self.world.exchange.ticker() {
+        match self.exchange.ticker() {
             Ok(ticker) => {
                 self.answered();
                 self.quote = Some((quote_of(ticker), self.now()));
                 Ok(())
             }
-            Err(fault) => self.weigh(&fault),
+            Err(fault) => self.on_fault(&fault),
         }
     }
 

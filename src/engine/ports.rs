@@ -127,7 +127,7 @@ impl std::error::Error for Fault {}
 
 /// Something to be done under an order's own name (`orderLinkId`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum Action {
     /// As [`Exchange::place`].
     Place {
         /// The name.
@@ -154,11 +154,20 @@ pub trait Exchange {
     /// [`Fault`]; the clock is then as it was.
     fn synchronise_clock(&mut self) -> Result<(), Fault>;
 
+    /// The same over so many connections at once, so that they stay open: what is to leave together later does not wait for
+    /// a connection. Done from time to time while there is nothing else to do.
+    ///
+    /// # Errors
+    /// [`Fault`]: the exchange cannot be reached.
+    fn heartbeat(&mut self, _connections: usize) -> Result<(), Fault> {
+        self.synchronise_clock()
+    }
+
     /// What a start begins with: compares clocks, and brings the instrument. At once, where it can.
     ///
     /// # Errors
     /// [`Fault`]; the clock may be corrected even then.
-    fn greet(&mut self) -> Result<Instrument, Fault> {
+    fn handshake(&mut self) -> Result<Instrument, Fault> {
         self.synchronise_clock()?;
         self.instrument()
     }
@@ -167,7 +176,7 @@ pub trait Exchange {
     ///
     /// # Errors
     /// [`Fault`]; [`FaultKind::KeyRefused`] if the key has too few rights, or too many.
-    fn admit(&mut self) -> Result<Ticker, Fault> {
+    fn preflight(&mut self) -> Result<Ticker, Fault> {
         self.ticker()
     }
 
@@ -176,7 +185,7 @@ pub trait Exchange {
     ///
     /// # Errors
     /// [`Fault`].
-    fn look(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+    fn snapshot(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
         let open = self.open_orders()?;
         Ok((open, self.executions(from, to)?))
     }
@@ -212,22 +221,17 @@ pub trait Exchange {
     /// [`Fault`]; [`FaultKind::NotOpen`] when there is nothing to cancel (any more).
     fn cancel(&mut self, link_id: &str) -> Result<(), Fault>;
 
-    /// Does things that do not depend on each other: at once, where it can. Brings one outcome for each, in their order;
-    /// for a [`Act::Place`] the exchange's own name of the order.
-    fn act(&mut self, acts: &[Act]) -> Vec<Result<String, Fault>> {
-        let one = |act: &Act| match act {
-            Act::Place { link_id, spec } => self.place(link_id, spec),
-            Act::Cancel { link_id } => self.cancel(link_id).map(|()| String::new()),
-        };
-        acts.iter().map(one).collect()
-    }
-
-    /// Sees to it that so many requests could leave at once without waiting for a connection; does not wait itself.
-    fn stay_ready(&mut self, _requests: usize) {}
-
-    /// Whether connections are being opened for that just now.
-    fn is_connecting(&mut self) -> bool {
-        false
+    /// Does things that do not depend on each other: at once, where it can. `arrived` is told the place of each and its
+    /// outcome as soon as that is known, each exactly once; for an [`Action::Place`] the outcome is the exchange's own name
+    /// of the order.
+    fn submit(&mut self, actions: &[Action], arrived: &mut dyn FnMut(usize, Result<String, Fault>)) {
+        for (place, action) in actions.iter().enumerate() {
+            let outcome = match action {
+                Action::Place { link_id, spec } => self.place(link_id, spec),
+                Action::Cancel { link_id } => self.cancel(link_id).map(|()| String::new()),
+            };
+            arrived(place, outcome);
+        }
     }
 
     /// What the exchange knows of one order, open or closed; `None` when it knows none of this name.
@@ -344,13 +348,14 @@ pub trait Journal {
     /// [`JournalError`].
     fn sync(&mut self) -> Result<(), JournalError>;
 
-    /// The same on the side, where that is possible: begins it, or looks how far it is. `None` while it is under way. What is
-    /// written meanwhile may not be safe when it has ended. Called when nothing else is to be done.
+    /// The same beside the engine, where that is possible: begins it, or finds out whether it has ended. Does not wait for the
+    /// disk. `true` once all that was written is safe; until then it is to be called again. Called when nothing else is to be
+    /// done.
     ///
     /// # Errors
     /// [`JournalError`].
-    fn sync_aside(&mut self) -> Option<Result<(), JournalError>> {
-        Some(self.sync())
+    fn sync_aside(&mut self) -> Result<bool, JournalError> {
+        self.sync().map(|()| true)
     }
 }
 

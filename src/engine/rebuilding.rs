@@ -33,20 +33,20 @@ pub(super) struct Looks {
 impl Engine<'_> {
     /// Rebuilds a blank ledger. Whether trading may go on from the ledger as it is now.
     pub(super) fn rebuilt_if_blank(&mut self) -> Result<bool, Failure> {
-        if !self.ledger.is_blank() {
+        if !self.books.ledger.is_blank() {
             return Ok(true);
         }
-        let Some(instrument) = self.ledger.instrument.clone() else { return Ok(true) };
+        let Some(instrument) = self.books.ledger.instrument.clone() else { return Ok(true) };
         let (orders, executions) = match self.whole_past() {
             Ok(past) => past,
             Err(fault) => {
                 self.reconcile_due = self.now();
-                self.weigh(&fault)?;
+                self.on_fault(&fault)?;
                 return Ok(false);
             }
         };
-        let bot = &self.assignment.bot;
-        let mode = self.assignment.parameters.take_profit_mode;
+        let bot = &self.config.bot;
+        let mode = self.config.parameters.take_profit_mode;
         let rebuilt = rebuild::rebuild(bot, mode, &instrument, &orders, &executions);
         if rebuilt.records.is_empty() {
             return Ok(true);
@@ -82,17 +82,17 @@ impl Engine<'_> {
             records.push(Record::Alarmed { cause: AlarmCause::LostHistory, message });
         }
         self.record(vec![Record::Rebuilt { records }])?;
-        self.sync();
+        self.books.sync();
         Ok(())
     }
 
     /// Every order and execution of this bot that the exchange still lists.
     fn whole_past(&mut self) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
         let (from, to): (Timestamp, Timestamp) = (self.now().before(REACH), self.now().after(BETWEEN_LOOKS));
-        let mut orders = self.world.exchange.open_orders()?;
-        orders.extend(self.world.exchange.closed_orders(from, to)?);
-        let mut executions = self.world.exchange.executions(from, to)?;
-        let bot = &self.assignment.bot;
+        let mut orders = self.exchange.open_orders()?;
+        orders.extend(self.exchange.closed_orders(from, to)?);
+        let mut executions = self.exchange.executions(from, to)?;
+        let bot = &self.config.bot;
         orders.retain(|row| OrderKey::of_link_id(bot, &row.link_id).is_some());
         executions.retain(|row| OrderKey::of_link_id(bot, &row.link_id).is_some());
         Ok((orders, executions))

@@ -14,27 +14,27 @@ use crate::core::strategy::Step;
 /// Executions are asked for from so long before the last reconciliation: they may be shown late.
 const OVERLAP: Duration = Duration::from_secs(600);
 /// An order that should not be there raises the alarm when it is seen so often in a row.
-const STRAY_SIGHTINGS: u32 = 3;
+const UNEXPECTED_SIGHTINGS: u32 = 3;
 
 impl Engine<'_> {
     /// Compares the ledger with the exchange: open orders, executions, and each live order that is not among the open
     /// ones. What the comparison leaves in doubt is asked for one by one.
     pub(super) fn reconcile(&mut self) -> Result<(), Failure> {
         let began = self.now();
-        let interval = if self.stream_up { self.assignment.reconcile_interval } else { POLL_INTERVAL };
+        let interval = if self.stream_up { self.config.reconcile_interval } else { POLL_INTERVAL };
         self.reconcile_due = began.after(interval);
         let (open, executions) = match self.open_orders_and_executions() {
             Ok(answers) => answers,
             Err(fault) => {
                 self.reconcile_due = began;
-                return self.weigh(&fault);
+                return self.on_fault(&fault);
             }
         };
         self.answered();
         if !self.rebuilt_if_blank()? {
             return Ok(());
         }
-        let seen_before = std::mem::take(&mut self.strays);
+        let seen_before = std::mem::take(&mut self.unexpected);
         for execution in &executions {
             self.on_execution(execution)?;
         }
@@ -46,15 +46,15 @@ impl Engine<'_> {
             return Ok(());
         }
         // What did not fit may fit now: a sell can be adopted once the coins that it offers are booked.
-        for key in std::mem::take(&mut self.strays).into_keys() {
-            match open.iter().find(|report| OrderKey::of_link_id(&self.assignment.bot, &report.link_id) == Some(key)) {
+        for key in std::mem::take(&mut self.unexpected).into_keys() {
+            match open.iter().find(|report| OrderKey::of_link_id(&self.config.bot, &report.link_id) == Some(key)) {
                 Some(report) => self.on_report(report, Source::Answer)?,
-                None => self.stray(key),
+                None => self.note_unexpected(key),
             }
         }
-        self.doubt_what_is_not_open(&open);
-        self.count_strays(&seen_before)?;
-        if self.strays.is_empty() {
+        self.query_what_is_not_open(&open);
+        self.count_unexpected(&seen_before)?;
+        if self.unexpected.is_empty() {
             // What does not fit yet must be seen again, however old it is, when there is room for it.
             self.executions_from = began;
         }
@@ -67,7 +67,7 @@ impl Engine<'_> {
 
     fn open_orders_and_executions(&mut self) -> Result<(Vec<OrderReport>, Vec<Execution>), super::Fault> {
         let (from, to) = (self.executions_from.before(OVERLAP), self.now().after(OVERLAP));
-        self.world.exchange.look(from, to)
+        self.exchange.snapshot(from, to)
     }
 
     /// Orders that have executions but are unknown here: the journal lost them. Each is asked for and adopted, oldest
@@ -77,7 +77,7 @@ impl Engine<'_> {
         let unknown = std::mem::take(&mut self.unknown_executions);
         let mut keys: Vec<OrderKey> = Vec::new();
         for execution in executions {
-            if let Some(key) = OrderKey::of_link_id(&self.assignment.bot, &execution.link_id)
+            if let Some(key) = OrderKey::of_link_id(&self.config.bot, &execution.link_id)
                 && unknown.contains(&key)
                 && !keys.contains(&key)
             {
@@ -85,13 +85,13 @@ impl Engine<'_> {
             }
         }
         for key in keys {
-            match self.world.exchange.order(&key.link_id(&self.assignment.bot)) {
+            match self.exchange.order(&key.link_id(&self.config.bot)) {
                 Ok(Some(report)) => self.on_report(&report, Source::Answer)?,
-                Ok(None) => self.stray(key),
+                Ok(None) => self.note_unexpected(key),
                 Err(fault) => {
-                    self.stray(key);
+                    self.note_unexpected(key);
                     self.reconcile_due = self.now();
-                    self.weigh(&fault)?;
+                    self.on_fault(&fault)?;
                     return Ok(false);
                 }
             }
@@ -104,9 +104,9 @@ impl Engine<'_> {
 
     /// A live order that is not open on the exchange has ended, or is not shown yet. One that is open although its cancel
     /// was asked for may have lost that cancel, perhaps with the process that asked.
-    fn doubt_what_is_not_open(&mut self, open: &[OrderReport]) {
-        let Some(cycle) = &self.ledger.cycle else { return };
-        let bot = &self.assignment.bot;
+    fn query_what_is_not_open(&mut self, open: &[OrderReport]) {
+        let Some(cycle) = &self.books.ledger.cycle else { return };
+        let bot = &self.config.bot;
         let open: BTreeSet<OrderKey> =
             open.iter().filter_map(|report| OrderKey::of_link_id(bot, &report.link_id)).collect();
         let (there, missing): (Vec<_>, Vec<_>) = cycle
@@ -114,7 +114,7 @@ impl Engine<'_> {
             .map(|(key, order)| (key, order.is_unknown() && !order.name_taken, order.cancel_asked.is_some()))
             .partition(|(key, _, _)| open.contains(key));
         for (key, unknown, _) in missing {
-            self.doubt(key, !unknown);
+            self.query_now(key, !unknown);
         }
         for (key, _, _) in there.into_iter().filter(|(_, _, cancel_asked)| *cancel_asked) {
             self.expect_cancel(key);
@@ -122,16 +122,16 @@ impl Engine<'_> {
     }
 
     /// Notes an order with this bot's name that does not fit into the ledger.
-    pub(super) fn stray(&mut self, key: OrderKey) {
-        self.strays.entry(key).or_insert(0);
+    pub(super) fn note_unexpected(&mut self, key: OrderKey) {
+        self.unexpected.entry(key).or_insert(0);
     }
 
     /// Whether an order is on the exchange that has not fitted into the ledger so far, and that this step would pass over:
     /// placing an order in its slot; or, until it has been held a few times against the ledger as it is now, selling the coins
     /// that it sells, or closing its cycle, after which it could never be adopted.
-    pub(super) fn awaits_stray(&self, step: &Step) -> bool {
-        self.strays.iter().any(|(stray, sightings)| {
-            let may_fit = self.room_for_strays || *sightings < STRAY_SIGHTINGS;
+    pub(super) fn waits_for_unexpected(&self, step: &Step) -> bool {
+        self.unexpected.iter().any(|(stray, sightings)| {
+            let may_fit = self.books.room_for_unexpected || *sightings < UNEXPECTED_SIGHTINGS;
             match step {
                 Step::Place { key, .. } if stray.cycle == key.cycle => {
                     let sells = stray.slot.side() == Side::Sell && key.slot.side() == Side::Sell;
@@ -145,26 +145,26 @@ impl Engine<'_> {
 
     /// Strays hold new buys at once, and raise the alarm when they stay. What the ledger has learned since the last count
     /// may have made room for one: it is counted from the beginning.
-    fn count_strays(&mut self, seen_before: &std::collections::BTreeMap<OrderKey, u32>) -> Result<(), Failure> {
-        let anew = std::mem::take(&mut self.room_for_strays);
-        for (key, sightings) in &mut self.strays {
+    fn count_unexpected(&mut self, seen_before: &std::collections::BTreeMap<OrderKey, u32>) -> Result<(), Failure> {
+        let anew = std::mem::take(&mut self.books.room_for_unexpected);
+        for (key, sightings) in &mut self.unexpected {
             let before = seen_before.get(key).filter(|_| !anew).unwrap_or(&0);
             *sightings = before.saturating_add(1);
         }
-        let strays: Vec<String> = self.strays.keys().map(|key| key.link_id(&self.assignment.bot)).collect();
+        let strays: Vec<String> = self.unexpected.keys().map(|key| key.link_id(&self.config.bot)).collect();
         let cause = AlarmCause::Strays;
-        let alarmed = self.ledger.alarms.contains_key(&cause);
+        let alarmed = self.books.ledger.alarms.contains_key(&cause);
         if strays.is_empty() {
             return if alarmed { self.record(vec![Record::AlarmCleared { cause }]) } else { Ok(()) };
         }
         // Soon, not after the whole interval: most strays are only news that came out of order.
         self.reconcile_due = self.reconcile_due.min(self.now().after(POLL_INTERVAL));
-        if self.strays.values().any(|sightings| *sightings >= STRAY_SIGHTINGS) && !alarmed {
+        if self.unexpected.values().any(|sightings| *sightings >= UNEXPECTED_SIGHTINGS) && !alarmed {
             let message = format!(
                 "orders with this bot's name that it did not place: {}. Does another bot named {} trade on this account? \
                  No new buys until they are gone: end the other bot, or cancel them",
                 strays.join(", "),
-                self.assignment.bot
+                self.config.bot
             );
             warn!("{message}");
             self.record(vec![Record::Alarmed { cause, message }])?;

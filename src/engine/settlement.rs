@@ -37,9 +37,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause between two questions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What is known of a doubt.
+/// What is known of a query.
 #[derive(Clone, Debug)]
-pub(super) struct Doubt {
+pub(super) struct OrderQuery {
     /// When to ask next.
     due: Timestamp,
     /// When the doubt arose.
@@ -54,45 +54,49 @@ pub(super) struct Doubt {
 
 impl Engine<'_> {
     /// An order is in doubt from now on and is asked for at once.
-    pub(super) fn doubt(&mut self, key: OrderKey, proved: bool) {
-        self.doubt_from(key, Duration::ZERO, proved);
+    pub(super) fn query_now(&mut self, key: OrderKey, proved: bool) {
+        self.query_after(key, Duration::ZERO, proved);
     }
 
     /// The stream will tell what became of a cancel; if it does not, the order is asked for.
     pub(super) fn expect_cancel(&mut self, key: OrderKey) {
-        self.doubt_from(key, CANCEL_GRACE, true);
+        self.query_after(key, CANCEL_GRACE, true);
     }
 
-    fn doubt_from(&mut self, key: OrderKey, grace: Duration, proved: bool) {
+    fn query_after(&mut self, key: OrderKey, grace: Duration, proved: bool) {
         let now = self.now();
         let due = now.after(grace);
-        let doubt = self.doubts.entry(key).or_insert(Doubt { due, since: now, asked: 0, absent: 0, proved });
-        doubt.due = doubt.due.min(due);
-        doubt.proved |= proved;
+        let query = self.queries.entry(key).or_insert(OrderQuery { due, since: now, asked: 0, absent: 0, proved });
+        query.due = query.due.min(due);
+        query.proved |= proved;
     }
 
     /// The doubt to be settled first, if one is due.
-    pub(super) fn most_urgent_doubt(&mut self, now: Timestamp) -> Option<OrderKey> {
-        let ledger = &self.ledger;
-        self.doubts.retain(|key, _| ledger.order(*key).is_some_and(|order| order.is_live()));
-        self.doubts.iter().filter(|(_, doubt)| doubt.due <= now).min_by_key(|(_, doubt)| doubt.due).map(|(key, _)| *key)
+    pub(super) fn most_urgent_query(&mut self, now: Timestamp) -> Option<OrderKey> {
+        let ledger = &self.books.ledger;
+        self.queries.retain(|key, _| ledger.order(*key).is_some_and(|order| order.is_live()));
+        self.queries
+            .iter()
+            .filter(|(_, query)| query.due <= now)
+            .min_by_key(|(_, query)| query.due)
+            .map(|(key, _)| *key)
     }
 
     /// When the next doubt is due.
-    pub(super) fn next_doubt(&self) -> Option<Timestamp> {
-        self.doubts.values().map(|doubt| doubt.due).min()
+    pub(super) fn next_query(&self) -> Option<Timestamp> {
+        self.queries.values().map(|query| query.due).min()
     }
 
     /// Asks the exchange for one order, and books what it says.
-    pub(super) fn ask(&mut self, key: OrderKey) -> Result<(), Failure> {
-        self.ask_again_later(key);
-        let missing = matches!(self.ledger.order(key).map(|order| &order.state), Some(OrderState::Closed { .. }));
+    pub(super) fn query_order(&mut self, key: OrderKey) -> Result<(), Failure> {
+        self.query_again_later(key);
+        let missing = matches!(self.books.ledger.order(key).map(|order| &order.state), Some(OrderState::Closed { .. }));
         if missing {
             let answered = self.ask_executions(key)?;
             return if answered { self.on_missing_executions(key) } else { Ok(()) };
         }
         let asked = self.now();
-        match self.world.exchange.order(&key.link_id(&self.assignment.bot)) {
+        match self.exchange.order(&key.link_id(&self.config.bot)) {
             Ok(Some(report)) => {
                 self.answered();
                 self.on_answer(key, &report)
@@ -102,38 +106,38 @@ impl Engine<'_> {
                 self.on_absence(key, asked)
             }
             Err(fault) if fault.kind == FaultKind::NotOpen => self.on_absence(key, asked),
-            Err(fault) => self.weigh(&fault),
+            Err(fault) => self.on_fault(&fault),
         }
     }
 
-    fn ask_again_later(&mut self, key: OrderKey) {
+    fn query_again_later(&mut self, key: OrderKey) {
         let now = self.now();
-        if let Some(doubt) = self.doubts.get_mut(&key) {
-            let pause = (FIRST_PAUSE * 2_u32.pow(doubt.asked.min(8))).min(LONGEST_PAUSE);
-            doubt.asked = doubt.asked.saturating_add(1);
-            doubt.due = now.after(pause);
+        if let Some(query) = self.queries.get_mut(&key) {
+            let pause = (FIRST_PAUSE * 2_u32.pow(query.asked.min(8))).min(LONGEST_PAUSE);
+            query.asked = query.asked.saturating_add(1);
+            query.due = now.after(pause);
         }
     }
 
     /// An answer about one order: book it, and know whether the doubt is settled by it.
     fn on_answer(&mut self, key: OrderKey, report: &OrderReport) -> Result<(), Failure> {
-        if let Some(doubt) = self.doubts.get_mut(&key) {
-            doubt.absent = 0;
-            doubt.proved = true;
+        if let Some(query) = self.queries.get_mut(&key) {
+            query.absent = 0;
+            query.proved = true;
         }
         self.on_report(report, Source::Answer)?;
-        let Some(order) = self.ledger.order(key).filter(|order| order.is_live()) else {
+        let Some(order) = self.books.ledger.order(key).filter(|order| order.is_live()) else {
             return Ok(());
         };
-        if reconcile::lacks_executions(&self.ledger, key, report) {
+        if reconcile::lacks_executions(&self.books.ledger, key, report) {
             let answered = self.ask_executions(key)?;
             return if answered { self.on_missing_executions(key) } else { Ok(()) };
         }
         if order.state == OrderState::Open {
             self.cancel_again(key)?;
-            let waits_for_cancel = self.ledger.order(key).is_some_and(|order| order.cancel_asked.is_some());
+            let waits_for_cancel = self.books.ledger.order(key).is_some_and(|order| order.cancel_asked.is_some());
             if !waits_for_cancel {
-                self.doubts.remove(&key);
+                self.queries.remove(&key);
             }
         }
         Ok(())
@@ -141,7 +145,7 @@ impl Engine<'_> {
 
     /// An order that is open although its cancel was asked for a while ago may be cancelled again.
     fn cancel_again(&mut self, key: OrderKey) -> Result<(), Failure> {
-        let asked = self.ledger.order(key).and_then(|order| order.cancel_asked);
+        let asked = self.books.ledger.order(key).and_then(|order| order.cancel_asked);
         let lost = asked.is_some_and(|asked| self.now().since(asked) >= CANCEL_GRACE);
         if lost { self.record(vec![Record::CancelFailed { key }]) } else { Ok(()) }
     }
@@ -149,13 +153,13 @@ impl Engine<'_> {
     /// The exchange lists fewer executions than it reports executed. They are shown late, or, after a long absence, not at
     /// all any more.
     fn on_missing_executions(&mut self, key: OrderKey) -> Result<(), Failure> {
-        let closed = match self.ledger.order(key).map(|order| &order.state) {
+        let closed = match self.books.ledger.order(key).map(|order| &order.state) {
             Some(OrderState::Closed { .. }) => true,
             Some(OrderState::Open) => false,
             _ => return Ok(()),
         };
         let now = self.now();
-        let patient = self.doubts.get(&key).is_none_or(|doubt| now.since(doubt.since) < HIDDEN_PATIENCE);
+        let patient = self.queries.get(&key).is_none_or(|query| now.since(query.since) < HIDDEN_PATIENCE);
         if patient || !(self.may_have_lost_fills(key) || self.may_be_old(key)) {
             return Ok(());
         }
@@ -163,41 +167,45 @@ impl Engine<'_> {
             return self.give_up(key);
         }
         // It still rests: what more it does will be seen.
-        self.doubts.remove(&key);
+        self.queries.remove(&key);
         self.cancel_again(key)?;
         let cause = AlarmCause::LostHistory;
         let message = format!(
             "order {} has executions that the exchange no longer tells: {} is booked of it. No new buys: compare the account \
              with `recompra status`, then let `recompra stop --close` sell what is held",
-            key.link_id(&self.assignment.bot),
-            self.ledger.order(key).map(|order| crate::core::money::text(order.executed_quantity)).unwrap_or_default()
+            key.link_id(&self.config.bot),
+            self.books
+                .ledger
+                .order(key)
+                .map(|order| crate::core::money::text(order.executed_quantity))
+                .unwrap_or_default()
         );
-        let known = self.ledger.alarms.contains_key(&cause);
+        let known = self.books.ledger.alarms.contains_key(&cause);
         if known { Ok(()) } else { self.record(vec![Record::Alarmed { cause, message }]) }
     }
 
     /// The exchange knows nothing of an order. That is believed once it could no longer be otherwise when it was asked: an
     /// answer may come late, and the order have come meanwhile.
     fn on_absence(&mut self, key: OrderKey, asked: Timestamp) -> Result<(), Failure> {
-        let Some(doubt) = self.doubts.get_mut(&key) else { return Ok(()) };
-        doubt.absent = doubt.absent.saturating_add(1);
-        let doubt = doubt.clone();
-        let Some(order) = self.ledger.order(key) else { return Ok(()) };
-        let unknown = order.is_unknown() && !doubt.proved;
+        let Some(query) = self.queries.get_mut(&key) else { return Ok(()) };
+        query.absent = query.absent.saturating_add(1);
+        let query = query.clone();
+        let Some(order) = self.books.ledger.order(key) else { return Ok(()) };
+        let unknown = order.is_unknown() && !query.proved;
         let patience = if unknown { ARRIVAL_PATIENCE } else { HIDDEN_PATIENCE };
         // Counted from the doubt on: the request may have been signed and sent long after it was planned, when the machine
         // was suspended in between.
-        let from = doubt.since;
-        if doubt.absent < ABSENT_ANSWERS || asked.since(from) < patience {
+        let from = query.since;
+        if query.absent < ABSENT_ANSWERS || asked.since(from) < patience {
             return Ok(());
         }
         if !self.ask_executions(key)? {
             return Ok(());
         }
-        let Some(order) = self.ledger.order(key).filter(|order| order.is_live()) else { return Ok(()) };
+        let Some(order) = self.books.ledger.order(key).filter(|order| order.is_live()) else { return Ok(()) };
         if unknown && !order.is_unknown() {
             // It has fills: it is there after all, and may still rest.
-            self.doubt(key, true);
+            self.query_now(key, true);
             return Ok(());
         }
         if self.may_have_lost_fills(key) || (order.name_taken && self.is_of_an_earlier_life()) {
@@ -225,12 +233,12 @@ impl Engine<'_> {
     /// coins that a sell offered are written off: sold or not, they are not offered again, because the coins in the wallet
     /// may be the user's own. If a buy was filled, its coins are in the account, and not the bot's.
     fn give_up(&mut self, key: OrderKey) -> Result<(), Failure> {
-        let Some(order) = self.ledger.order(key) else { return Ok(()) };
+        let Some(order) = self.books.ledger.order(key) else { return Ok(()) };
         let message = format!(
             "order {} ({}) was placed longer ago than the exchange remembers: how much of it was executed is not known, {} is \
              booked, and what it may have sold is no longer counted as held. No new buys: compare the account with `recompra status`, then let `recompra stop --close` sell what \
              is held (a bot that is new here should have another name)",
-            key.link_id(&self.assignment.bot),
+            key.link_id(&self.config.bot),
             order.spec,
             crate::core::money::text(order.executed_quantity)
         );
@@ -254,29 +262,31 @@ impl Engine<'_> {
     /// Whether an order that is no longer told, but whose name is taken, must be older than the open cycle: the exchange
     /// tells every order for a day.
     fn is_of_an_earlier_life(&self) -> bool {
-        self.ledger.cycle.as_ref().is_some_and(|cycle| self.now().since(cycle.opened) < SHORTEST_RETENTION)
+        self.books.ledger.cycle.as_ref().is_some_and(|cycle| self.now().since(cycle.opened) < SHORTEST_RETENTION)
     }
 
     /// Whether fills of an order may have been forgotten by the exchange before anybody saw them.
     fn may_have_lost_fills(&self, key: OrderKey) -> bool {
-        let (Some(before), Some(order)) = (self.unseen_before, self.ledger.order(key)) else { return false };
+        let (Some(before), Some(order)) = (self.unseen_before, self.books.ledger.order(key)) else { return false };
         order.planned < before || order.was_placed_unseen()
     }
 
     /// Whether an order was placed at a time that is not known, perhaps longer ago than the exchange remembers.
     fn may_be_old(&self, key: OrderKey) -> bool {
-        let opened = self.ledger.cycle.as_ref().map(|cycle| cycle.opened);
+        let opened = self.books.ledger.cycle.as_ref().map(|cycle| cycle.opened);
         let old = opened.is_some_and(|opened| self.now().since(opened) >= RETENTION);
-        old && self.ledger.order(key).is_some_and(|order| order.was_placed_unseen())
+        old && self.books.ledger.order(key).is_some_and(|order| order.was_placed_unseen())
     }
 
     /// Books the executions of one order. Whether the exchange answered.
     fn ask_executions(&mut self, key: OrderKey) -> Result<bool, Failure> {
-        let (Some(cycle), Some(order)) = (&self.ledger.cycle, self.ledger.order(key)) else { return Ok(true) };
+        let (Some(cycle), Some(order)) = (&self.books.ledger.cycle, self.books.ledger.order(key)) else {
+            return Ok(true);
+        };
         let now = self.now();
-        let from = reconcile::executions_from(&self.ledger, cycle, order).max(now.before(rebuilding::REACH));
+        let from = reconcile::executions_from(&self.books.ledger, cycle, order).max(now.before(rebuilding::REACH));
         let to = now.after(HIDDEN_PATIENCE);
-        match self.world.exchange.executions(from, to) {
+        match self.exchange.executions(from, to) {
             Ok(executions) => {
                 self.answered();
                 for execution in &executions {
@@ -285,7 +295,7 @@ impl Engine<'_> {
                 Ok(true)
             }
             Err(fault) => {
-                self.weigh(&fault)?;
+                self.on_fault(&fault)?;
                 Ok(false)
             }
         }
@@ -293,33 +303,33 @@ impl Engine<'_> {
 
     /// Books what the exchange reports of an order.
     pub(super) fn on_report(&mut self, report: &OrderReport, source: Source) -> Result<(), Failure> {
-        let Some(key) = OrderKey::of_link_id(&self.assignment.bot, &report.link_id) else {
+        let Some(key) = OrderKey::of_link_id(&self.config.bot, &report.link_id) else {
             return Ok(());
         };
-        match reconcile::report(&self.ledger, key, report, source) {
+        match reconcile::report(&self.books.ledger, key, report, source) {
             reconcile::Finding::Facts(facts) => self.record(facts)?,
-            reconcile::Finding::Stray if source == Source::Answer => self.stray(key),
+            reconcile::Finding::Stray if source == Source::Answer => self.note_unexpected(key),
             // A row about an order nobody knows: whether it is there is asked, not assumed.
             reconcile::Finding::Stray => self.reconcile_due = self.now(),
         }
-        if reconcile::lacks_executions(&self.ledger, key, report) {
-            self.doubt_from(key, STREAM_GRACE, true);
+        if reconcile::lacks_executions(&self.books.ledger, key, report) {
+            self.query_after(key, STREAM_GRACE, true);
         }
         Ok(())
     }
 
     /// Books a fill.
     pub(super) fn on_execution(&mut self, execution: &crate::core::order::Execution) -> Result<(), Failure> {
-        let Some(key) = OrderKey::of_link_id(&self.assignment.bot, &execution.link_id) else {
+        let Some(key) = OrderKey::of_link_id(&self.config.bot, &execution.link_id) else {
             return Ok(());
         };
-        if let Some(fact) = reconcile::execution(&self.ledger, key, execution) {
+        if let Some(fact) = reconcile::execution(&self.books.ledger, key, execution) {
             return self.record(vec![fact]);
         }
-        if let Some(alarm) = reconcile::late_sale(&self.ledger, key, execution) {
+        if let Some(alarm) = reconcile::late_sale(&self.books.ledger, key, execution) {
             return self.record(vec![alarm]);
         }
-        let believed = reconcile::belief(&self.ledger, key);
+        let believed = reconcile::belief(&self.books.ledger, key);
         if matches!(believed, reconcile::Belief::Nothing | reconcile::Belief::Absent | reconcile::Belief::Refused) {
             self.unknown_executions.insert(key);
         }

@@ -7,7 +7,7 @@
 use log::warn;
 
 use super::ports::{Fault, FaultKind, StopWish};
-use super::{Assignment, Engine, Failure, OUTAGE_PAUSE, quote_of, rebuilding, settlement};
+use super::{Engine, EngineConfig, Failure, OUTAGE_PAUSE, quote_of, rebuilding, settlement};
 use crate::core::ledger::Ledger;
 use crate::core::record::{AlarmCause, MissingCause, Record};
 use crate::core::strategy;
@@ -19,29 +19,29 @@ const START_ATTEMPTS: u32 = 5;
 impl Engine<'_> {
     /// Compares clocks, and looks at the instrument.
     pub(super) fn start(&mut self) -> Result<(), Failure> {
-        let Some(instrument) = self.at_start(|engine| engine.world.exchange.greet())? else { return Ok(()) };
-        self.set_out();
-        let Assignment { bot, environment, parameters, .. } = self.assignment.clone();
+        let Some(instrument) = self.at_start(|engine| engine.exchange.handshake())? else { return Ok(()) };
+        self.set_deadlines();
+        let EngineConfig { bot, environment, parameters, .. } = self.config.clone();
         if !instrument.trading {
             return Err(Failure::ConfigurationRefused(format!("{} is not trading now", parameters.symbol)));
         }
-        let seen = self.ledger.instrument.as_ref() == Some(&instrument);
+        let seen = self.books.ledger.instrument.as_ref() == Some(&instrument);
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let doubts = self.after_absence();
+        let lost = self.after_absence();
         let mut records = vec![Record::Started { version, environment, bot, parameters }];
         if !seen {
             records.push(Record::InstrumentSeen { instrument: instrument.clone() });
         }
-        records.extend(doubts);
+        records.extend(lost);
         self.record(records)
     }
 
     /// Looks whether the key may trade, and whether the ladder may be placed at the market's price.
-    pub(super) fn admit(&mut self) -> Result<(), Failure> {
-        let Some(ticker) = self.at_start(|engine| engine.world.exchange.admit())? else { return Ok(()) };
-        let Ledger { instrument, cycle, .. } = &self.ledger;
+    pub(super) fn preflight(&mut self) -> Result<(), Failure> {
+        let Some(ticker) = self.at_start(|engine| engine.exchange.preflight())? else { return Ok(()) };
+        let Ledger { instrument, cycle, .. } = &self.books.ledger;
         let Some(instrument) = instrument else { return Ok(()) };
-        if let Err(error) = strategy::check(ticker.ask, &self.assignment.parameters, instrument) {
+        if let Err(error) = strategy::check(ticker.ask, &self.config.parameters, instrument) {
             if cycle.is_none() {
                 return Err(Failure::Ladder(error));
             }
@@ -49,26 +49,27 @@ impl Engine<'_> {
                 "the ladder breaks a rule of the exchange, the open cycle goes on without the rebuys it forbids: {error}"
             );
         }
-        self.admitted = true;
+        self.preflight_passed = true;
         self.quote = Some((quote_of(ticker), self.now()));
         Ok(())
     }
 
     /// The exchange has corrected the clock: deadlines are counted from here. What an uncorrected clock said before may
     /// lie years ahead.
-    fn set_out(&mut self) {
-        self.set_out = true;
+    fn set_deadlines(&mut self) {
+        self.clock_synchronised = true;
         let now = self.now();
-        self.clock_due = now.after(self.assignment.clock_interval);
+        // A comparison over a connection that was only just opened is a rough one.
+        self.heartbeat_due = now;
         self.quiet_until = now;
         self.open_not_before = now;
-        self.reconcile_due = if self.stream_up { now } else { now.after(self.assignment.stream_patience) };
-        let Ledger { watched, time, .. } = self.ledger;
-        let known = if self.ledger.is_blank() { now } else { watched.min(now) };
+        self.reconcile_due = if self.stream_up { now } else { now.after(self.config.stream_patience) };
+        let Ledger { watched, time, .. } = self.books.ledger;
+        let known = if self.books.ledger.is_blank() { now } else { watched.min(now) };
         self.executions_from = known.max(now.before(rebuilding::REACH));
         // A ledger that was rebuilt was seen whole when it was written, and watched by nobody yet.
         let seen = if watched == Timestamp::default() { time } else { watched };
-        if !self.ledger.is_blank() && now.since(seen.min(now)) >= settlement::RETENTION {
+        if !self.books.ledger.is_blank() && now.since(seen.min(now)) >= settlement::RETENTION {
             self.unseen_before = Some(now);
         }
     }
@@ -77,17 +78,17 @@ impl Engine<'_> {
     /// found there any more. That it took nothing is sure only after an end in peace. Coins that were not offered then may
     /// have been offered and sold by what is lost: they are written off, because those in the wallet may be the user's own.
     fn after_absence(&self) -> Vec<Record> {
-        if self.unseen_before.is_none() || self.ledger.ended {
+        if self.unseen_before.is_none() || self.books.ledger.ended {
             return Vec::new();
         }
-        let lots = self.ledger.cycle.iter().flat_map(|cycle| cycle.lots.values());
+        let lots = self.books.ledger.cycle.iter().flat_map(|cycle| cycle.lots.values());
         let free = lots.fold(Decimal::ZERO, |sum, lot| sum + lot.quantity);
-        let instrument = self.ledger.instrument.as_ref();
+        let instrument = self.books.ledger.instrument.as_ref();
         let quantity = instrument.map_or(Decimal::ZERO, |instrument| instrument.quantity_down(free));
         let doubtful = quantity > Decimal::ZERO;
         let cause = AlarmCause::LostHistory;
         let mut records = Vec::new();
-        if doubtful || !self.ledger.alarms.contains_key(&cause) {
+        if doubtful || !self.books.ledger.alarms.contains_key(&cause) {
             let coins = if doubtful {
                 format!(", and {} that were not offered are no longer counted as held", money::text(quantity))
             } else {

@@ -160,15 +160,17 @@ impl<S: Storage> Journal for JournalFile<S> {
         self.synced()
     }
 
-    fn sync_aside(&mut self) -> Option<Result<(), JournalError>> {
-        let safe = *self.syncing.get_or_insert(self.length);
-        let result = self.storage.sync_aside()?;
-        self.syncing = None;
-        Some(match result {
-            Ok(()) if safe == self.length => self.synced(),
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.failed("cannot be synced", &error)),
-        })
+    fn sync_aside(&mut self) -> Result<bool, JournalError> {
+        loop {
+            let safe = *self.syncing.get_or_insert(self.length);
+            let Some(result) = self.storage.sync_aside() else { return Ok(false) };
+            self.syncing = None;
+            result.map_err(|error| self.failed("cannot be synced", &error))?;
+            if safe == self.length {
+                return self.synced().map(|()| true);
+            }
+            // It has grown meanwhile: what is new is not safe yet.
+        }
     }
 }
 

@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::time::Duration;
 
 use recompra::bybit::{Client, Credentials};
-use recompra::engine::{Assignment, Engine, Failure, Outcome, RECONCILE_INTERVAL, World as Outside};
+use recompra::engine::{Engine, EngineConfig, Failure, Outcome, World as Outside};
 use recompra::journal::JournalFile;
 
 use super::disk::DiskHandle;
@@ -108,20 +107,11 @@ fn life(world: &Rc<RefCell<World>>) {
         Err(damage) => world.borrow_mut().broken(6, format!("the journal cannot be read: {damage}")),
     };
     journal.begin_anew_at(LONG);
-    let (assignment, sabotage) = {
+    let (config, sabotage) = {
         let world = &mut *world.borrow_mut();
         world.born(&recovery.ledger);
-        let assignment = Assignment {
-            bot: world.bot.clone(),
-            environment: "paper".to_owned(),
-            parameters: world.parameters.clone(),
-            goal: world.goal,
-            reconcile_interval: RECONCILE_INTERVAL,
-            clock_interval: recompra::engine::CLOCK_INTERVAL,
-            readiness_interval: Some(recompra::engine::RECONCILE_INTERVAL),
-            stream_patience: Duration::ZERO,
-        };
-        (assignment, world.options.sabotage)
+        let config = EngineConfig::new(world.bot.clone(), "paper", world.parameters.clone(), world.goal);
+        (config, world.options.sabotage)
     };
     let clock = ClockHandle(Rc::clone(world));
     let credentials = Credentials::new("key", "secret").ok();
@@ -133,7 +123,7 @@ fn life(world: &Rc<RefCell<World>>) {
         journal: &mut Forgetful { journal, world: Rc::clone(world) },
         observer: &mut Watcher(Rc::clone(world)),
     };
-    let outcome = Engine::new(outside, assignment, recovery.ledger).run();
+    let outcome = Engine::new(outside, config, recovery.ledger).run();
     let world = &mut *world.borrow_mut();
     world.say(&format!("ended: {outcome:?}"));
     match outcome {

@@ -68,16 +68,20 @@ impl<E: Exchange> Exchange for Saboteur<E> {
         self.exchange.instrument()
     }
 
-    fn greet(&mut self) -> Result<Instrument, Fault> {
-        self.exchange.greet()
+    fn heartbeat(&mut self, connections: usize) -> Result<(), Fault> {
+        self.exchange.heartbeat(connections)
     }
 
-    fn admit(&mut self) -> Result<Ticker, Fault> {
-        self.exchange.admit()
+    fn handshake(&mut self) -> Result<Instrument, Fault> {
+        self.exchange.handshake()
     }
 
-    fn look(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
-        let (open, executions) = self.exchange.look(from, to)?;
+    fn preflight(&mut self) -> Result<Ticker, Fault> {
+        self.exchange.preflight()
+    }
+
+    fn snapshot(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+        let (open, executions) = self.exchange.snapshot(from, to)?;
         Ok((open, self.spoilt(executions)))
     }
 
@@ -181,7 +185,7 @@ impl<J: Journal> Journal for Forgetful<J> {
         self.journal.sync()
     }
 
-    fn sync_aside(&mut self) -> Option<Result<(), JournalError>> {
+    fn sync_aside(&mut self) -> Result<bool, JournalError> {
         self.journal.sync_aside()
     }
 }

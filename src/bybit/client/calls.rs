@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::pages::{page, windows};
-use super::{Client, Endpoint, KEY, KeyInfo, TIME, parse};
+use super::{Client, Endpoint, KEY, KeyInfo, TIME, TimeCheck, parse};
 use crate::bybit::query::Query;
 use crate::bybit::wire::{self, CancelRequest, CreateRequest, Created, ExecutionRow, OrderRow};
 use crate::core::Timestamp;
 use crate::core::instrument::Instrument;
 use crate::core::order::{Execution, OrderReport, OrderSpec};
-use crate::engine::ports::{Act, AdjustableClock, Balance, Exchange, Fault, FaultKind, Ticker};
+use crate::engine::ports::{Action, AdjustableClock, Balance, Exchange, Fault, FaultKind, Ticker};
 use crate::http::{Method, Transport};
 
 endpoint!(INSTRUMENTS, GET "/v5/market/instruments-info", false);
@@ -30,24 +30,20 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         self.correct_clock()
     }
 
-    fn greet(&mut self) -> Result<Instrument, Fault> {
-        if !self.transport.connect(2) {
-            // Both would say why.
-            self.correct_clock()?;
-            return self.instrument();
-        }
-        let before = self.clock.exchange_time();
-        let [instrument, time] =
-            self.ask_both([(&INSTRUMENTS, self.of_symbol().finish()), (&TIME, Query::new().finish())]);
-        let check = self.time_check(before, &time?)?;
-        let check = self.quicker(check)?;
-        self.follow(check);
-        let instrument = instrument.map_err(|fault| fault.after_correction(check.behind_ms))?;
-        self.read_instrument(&instrument)
+    fn heartbeat(&mut self, connections: usize) -> Result<(), Fault> {
+        let questions: Vec<_> = (0..connections.max(1)).map(|_| (&TIME, String::new())).collect();
+        self.correct_clock_with(&questions, drop).map(drop)
     }
 
-    fn admit(&mut self) -> Result<Ticker, Fault> {
-        let [key, ticker] = self.ask_both([(&KEY, Query::new().finish()), (&TICKERS, self.of_symbol().finish())]);
+    fn handshake(&mut self) -> Result<Instrument, Fault> {
+        let questions = [(&TIME, String::new()), (&INSTRUMENTS, self.of_symbol().finish())];
+        let mut instrument = Err(INSTRUMENTS.fault(FaultKind::Unreachable, "it was never asked"));
+        let check = self.correct_clock_with(&questions, |outcome| instrument = outcome)?;
+        self.read_instrument(&instrument.map_err(|fault| fault.after_correction(check.behind_ms))?)
+    }
+
+    fn preflight(&mut self) -> Result<Ticker, Fault> {
+        let [key, ticker] = self.ask_together([(&KEY, String::new()), (&TICKERS, self.of_symbol().finish())]);
         match key.and_then(|body| read_key(&body)) {
             Ok(info) => info.permit().map_err(|why| KEY.fault(FaultKind::KeyRefused, why))?,
             Err(fault) if fault.kind == FaultKind::KeyRefused => return Err(fault),
@@ -57,11 +53,12 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         self.read_ticker(&ticker?)
     }
 
-    fn look(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+    fn snapshot(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
         let Some(window) = windows(from, to).next() else { return Ok((self.open_orders()?, Vec::new())) };
-        let [open, executions] = self.ask_both([
-            (&REALTIME, open_orders_of(&self.symbol).finish()),
-            (&EXECUTIONS, executions_of(&self.symbol, window).finish()),
+        let symbol = &self.protocol.symbol;
+        let [open, executions] = self.ask_together([
+            (&REALTIME, open_orders_of(symbol).finish()),
+            (&EXECUTIONS, executions_of(symbol, window).finish()),
         ]);
         let open = self.open_orders_from(Some(open?))?;
         Ok((open, self.executions_from(from, to, Some(executions?))?))
@@ -83,43 +80,38 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     }
 
     fn place(&mut self, link_id: &str, spec: &OrderSpec) -> Result<String, Fault> {
-        let body = self.call(&CREATE, CREATE.body(&CreateRequest::new(&self.symbol, link_id, spec))?)?;
-        order_id(&body)
+        let body = CREATE.body(&CreateRequest::new(&self.protocol.symbol, link_id, spec))?;
+        order_id(&self.call(&CREATE, &body)?)
     }
 
     fn cancel(&mut self, link_id: &str) -> Result<(), Fault> {
-        self.call(&CANCEL, CANCEL.body(&CancelRequest::new(&self.symbol, link_id))?).map(drop)
+        let body = CANCEL.body(&CancelRequest::new(&self.protocol.symbol, link_id))?;
+        self.call(&CANCEL, &body).map(drop)
     }
 
-    fn act(&mut self, acts: &[Act]) -> Vec<Result<String, Fault>> {
-        let call = |act: &Act| match act {
-            Act::Place { link_id, spec } => {
-                CREATE.body(&CreateRequest::new(&self.symbol, link_id, spec)).map(|body| (&CREATE, body))
+    fn submit(&mut self, actions: &[Action], arrived: &mut dyn FnMut(usize, Result<String, Fault>)) {
+        let symbol = &self.protocol.symbol;
+        let call = |action: &Action| match action {
+            Action::Place { link_id, spec } => {
+                CREATE.body(&CreateRequest::new(symbol, link_id, spec)).map(|body| (&CREATE, body))
             }
-            Act::Cancel { link_id } => {
-                CANCEL.body(&CancelRequest::new(&self.symbol, link_id)).map(|body| (&CANCEL, body))
-            }
+            Action::Cancel { link_id } => CANCEL.body(&CancelRequest::new(symbol, link_id)).map(|body| (&CANCEL, body)),
         };
-        let outcomes = match acts.iter().map(call).collect::<Result<Vec<_>, Fault>>() {
-            Ok(calls) => self.call_all(&calls),
+        let calls: Vec<_> = match actions.iter().map(call).collect() {
+            Ok(calls) => calls,
             // None was sent.
-            Err(fault) => return acts.iter().map(|_| Err(fault.clone())).collect(),
+            Err(fault) => {
+                let fault: Fault = fault;
+                return (0..actions.len()).for_each(|place| arrived(place, Err(fault.clone())));
+            }
         };
-        acts.iter()
-            .zip(outcomes)
-            .map(|(act, outcome)| match act {
-                Act::Place { .. } => outcome.and_then(|body| order_id(&body)),
-                Act::Cancel { .. } => outcome.map(|_| String::new()),
-            })
-            .collect()
-    }
-
-    fn stay_ready(&mut self, requests: usize) {
-        self.transport.stay_ready(requests);
-    }
-
-    fn is_connecting(&mut self) -> bool {
-        self.transport.is_connecting()
+        self.call_together(&calls, &mut |_, place, outcome| {
+            let outcome = match actions.get(place) {
+                Some(Action::Place { .. }) => outcome.and_then(|body| order_id(&body)),
+                _ => outcome.map(|_| String::new()),
+            };
+            arrived(place, outcome);
+        });
     }
 
     /// Asks what is open or recently closed, then the history of the last seven days. Older orders are found by
@@ -128,7 +120,7 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
         for endpoint in [&REALTIME, &HISTORY] {
             let query = || self.of_symbol().add("orderLinkId", link_id);
             let found = match self.ask(endpoint, query()) {
-                Ok(body) => page(endpoint, &body, |row: &OrderRow<'_>| report(row, &self.symbol))?.0,
+                Ok(body) => page(endpoint, &body, |row: &OrderRow<'_>| report(row, &self.protocol.symbol))?.0,
                 // "No such order" is an answer.
                 Err(fault) if fault.kind == FaultKind::NotOpen => continue,
                 Err(fault) => return Err(fault),
@@ -147,7 +139,7 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     }
 
     fn closed_orders(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<OrderReport>, Fault> {
-        let symbol = self.symbol.clone();
+        let symbol = self.protocol.symbol.clone();
         let mut orders = Vec::new();
         for window in windows(from, to) {
             orders.extend(self.pages(
@@ -180,33 +172,59 @@ pub(super) fn read_key(body: &[u8]) -> Result<KeyInfo, Fault> {
 
 impl<T: Transport, C: AdjustableClock> Client<T, C> {
     fn of_symbol(&self) -> Query {
-        of_symbol(&self.symbol)
+        of_symbol(&self.protocol.symbol)
     }
 
-    /// Two questions at once, where that is possible.
-    fn ask_both(&mut self, questions: [(&Endpoint, String); 2]) -> [Result<Vec<u8>, Fault>; 2] {
-        let mut outcomes = self.call_all(&questions).into_iter();
-        questions.map(|(endpoint, _)| {
-            outcomes.next().unwrap_or_else(|| Err(endpoint.fault(FaultKind::Unreachable, "it was never asked")))
-        })
+    /// Two questions at once.
+    fn ask_together(&mut self, questions: [(&Endpoint, String); 2]) -> [Result<Vec<u8>, Fault>; 2] {
+        let mut outcomes =
+            questions.each_ref().map(|(endpoint, _)| Err(endpoint.fault(FaultKind::Unreachable, "it was never asked")));
+        self.call_together(&questions, &mut |_, place, outcome| {
+            if let Some(slot) = outcomes.get_mut(place) {
+                *slot = outcome;
+            }
+        });
+        outcomes
+    }
+
+    /// Asks several things at once, the time among them. Corrects the clock by the first answer about it, and hands on what
+    /// became of the other questions.
+    fn correct_clock_with(
+        &mut self,
+        questions: &[(&Endpoint, String)],
+        mut other: impl FnMut(Result<Vec<u8>, Fault>),
+    ) -> Result<TimeCheck, Fault> {
+        let before = self.protocol.clock.exchange_time();
+        let mut check = Err(TIME.fault(FaultKind::Unreachable, "it was never asked"));
+        self.call_together(questions, &mut |protocol, place, outcome| {
+            let asks_time = questions.get(place).is_some_and(|(endpoint, _)| endpoint.path == TIME.path);
+            if !asks_time {
+                other(outcome);
+            } else if check.is_err() {
+                check = outcome.and_then(|body| protocol.time_check(before, &body));
+            }
+        });
+        let check = check?;
+        self.protocol.follow(check);
+        Ok(check)
     }
 
     fn read_instrument(&self, body: &[u8]) -> Result<Instrument, Fault> {
         parse::<wire::InstrumentAnswer<'_>>(&INSTRUMENTS, body)?
-            .instrument(&self.symbol)
+            .instrument(&self.protocol.symbol)
             .map_err(|error| INSTRUMENTS.unreadable(error))?
             .ok_or_else(|| self.unlisted(&INSTRUMENTS))
     }
 
     fn read_ticker(&self, body: &[u8]) -> Result<Ticker, Fault> {
         parse::<wire::TickerAnswer<'_>>(&TICKERS, body)?
-            .ticker(&self.symbol)
+            .ticker(&self.protocol.symbol)
             .map_err(|error| TICKERS.unreadable(error))?
             .ok_or_else(|| self.unlisted(&TICKERS))
     }
 
     fn open_orders_from(&mut self, first: Option<Vec<u8>>) -> Result<Vec<OrderReport>, Fault> {
-        let symbol = self.symbol.clone();
+        let symbol = self.protocol.symbol.clone();
         let orders = self.pages(
             &REALTIME,
             first,
@@ -225,7 +243,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
         to: Timestamp,
         mut first: Option<Vec<u8>>,
     ) -> Result<Vec<Execution>, Fault> {
-        let symbol = self.symbol.clone();
+        let symbol = self.protocol.symbol.clone();
         let mut executions = Vec::new();
         for window in windows(from, to) {
             let newest_first = self.pages(
@@ -250,7 +268,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
     fn unlisted(&self, endpoint: &Endpoint) -> Fault {
         endpoint.fault(
             FaultKind::ConfigurationRefused,
-            format!("Bybit lists no spot symbol {:?}; check strategy.symbol", self.symbol),
+            format!("Bybit lists no spot symbol {:?}; check strategy.symbol", self.protocol.symbol),
         )
     }
 }

@@ -71,7 +71,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
         let to = from.after(interval.length() * pages);
         let query = Query::new()
             .add("category", "spot")
-            .add("symbol", &self.symbol)
+            .add("symbol", &self.protocol.symbol)
             .add("interval", interval.name())
             .add("start", &from.0.to_string())
             .add("end", &to.0.to_string())

@@ -4,10 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::protocol::{PATIENCE, RETRY};
 use super::*;
+use crate::core::Timestamp;
 use crate::core::money;
 use crate::core::order::{OrderSpec, OrderStatus, Side};
 use crate::engine::ports::{Clock, Exchange};
+use crate::http::{Response, TransportError};
 
 /// A clock that stands still, except that sleeping moves it.
 #[derive(Clone, Default)]
@@ -121,7 +124,7 @@ fn a_post_signs_its_exact_body_and_a_get_its_exact_query() {
 fn the_market_is_asked_without_a_key_and_the_account_is_not() {
     let ticker = ok(r#"{"list":[{"symbol":"BTCUSDT","lastPrice":"1","bid1Price":"0.9","ask1Price":"1.1"}]}"#);
     let mut client = client([ticker]);
-    client.credentials = None;
+    client.protocol.credentials = None;
     client.ticker().unwrap();
     assert!(client.transport.requests[0].headers.is_empty());
     assert_eq!(client.balance("USDT").unwrap_err().kind, FaultKind::KeyRefused);
@@ -218,31 +221,41 @@ fn the_skew_is_measured_and_changes_nothing_until_asked() {
     let mut client = client([time(), time()]);
     let check = client.server_time().unwrap();
     assert_eq!((check.behind_ms, check.round_trip), (-2_500, Duration::ZERO));
-    assert_eq!(client.clock.now(), Timestamp(1_700_000_000_000));
+    assert_eq!(client.protocol.clock.now(), Timestamp(1_700_000_000_000));
     client.synchronise_clock().unwrap();
-    assert_eq!(client.clock.now(), Timestamp(1_699_999_997_500));
+    assert_eq!(client.protocol.clock.now(), Timestamp(1_699_999_997_500));
 }
 
 #[test]
-fn a_slow_comparison_of_clocks_is_made_again_and_the_quicker_counts() {
-    // The exchange's clock is 5 s ahead; opening the connection took 900 ms before the first question left.
+fn what_a_comparison_of_clocks_took_to_open_the_connection_puts_the_clock_ahead_by_little() {
+    // The exchange's clock is 5 s ahead. Opening the connection took 900 ms before the question left.
+    let start = 1_700_000_000_000_i64;
+    let mut client = client([ok(&format!(r#"{{"timeNano":"{}000000"}}"#, start + 950 + 5_000))]);
+    client.transport.delays = VecDeque::from([1_000]);
+    let check = client.server_time().unwrap();
+    assert_eq!((check.behind_ms, check.round_trip), (5_150, Duration::from_secs(1)));
+}
+
+#[test]
+fn a_heartbeat_asks_for_the_time_on_each_connection_and_the_first_answer_counts() {
     let time = |ms: i64| ok(&format!(r#"{{"timeNano":"{ms}000000"}}"#));
     let start = 1_700_000_000_000;
-    let mut client = client([time(start + 950 + 5_000), time(start + 1_000 + 50 + 5_000)]);
-    client.transport.delays = VecDeque::from([1_000, 100]);
-    let check = client.server_time().unwrap();
-    assert_eq!((check.behind_ms, check.round_trip), (5_000, Duration::from_millis(100)));
+    let mut client = client([time(start + 50 + 5_000), time(start + 900), answer(500, "")]);
+    client.transport.delays = VecDeque::from([100, 5_000, 0]);
+    client.heartbeat(3).unwrap();
+    assert_eq!(client.transport.requests.len(), 3);
+    assert_eq!(client.protocol.clock.now(), Timestamp(start + 100 + 5_000 + 5_000));
 }
 
 #[test]
 fn a_start_asks_for_instrument_and_time_together_and_a_limit_moves_with_the_clock() {
     // The exchange's clock is 5 s behind.
     let time = || ok(r#"{"timeNano":"1699999995000000000"}"#);
-    let mut client = client([code(10006), time()]);
-    let fault = client.greet().unwrap_err();
+    let mut client = client([time(), code(10006)]);
+    let fault = client.handshake().unwrap_err();
     let paths: Vec<&str> = client.transport.requests.iter().map(|request| request.path.as_str()).collect();
-    assert_eq!(paths, ["/v5/market/instruments-info", "/v5/market/time"]);
-    assert_eq!(client.clock.now(), Timestamp(1_699_999_995_000));
+    assert_eq!(paths, ["/v5/market/time", "/v5/market/instruments-info"]);
+    assert_eq!(client.protocol.clock.now(), Timestamp(1_699_999_995_000));
     let until = Timestamp(1_699_999_995_000).after(RETRY);
     assert_eq!((fault.kind, fault.endpoint), (FaultKind::RateLimited { until }, "GET /v5/market/instruments-info"));
 }
@@ -252,21 +265,21 @@ fn a_key_with_the_wrong_rights_is_refused_before_trading_and_one_that_cannot_be_
     let key = |permissions: &str| ok(&format!(r#"{{"readOnly":0,"permissions":{{{permissions}}}}}"#));
     let market = || list(&[r#"{"symbol":"BTCUSDT","lastPrice":"3","bid1Price":"2","ask1Price":"4"}"#.to_owned()], "");
     let good = r#""Spot":["SpotTrade"]"#;
-    assert_eq!(client([key(good), market()]).admit().unwrap().ask, Decimal::from(4));
-    assert_eq!(client([answer(500, ""), market()]).admit().unwrap().ask, Decimal::from(4));
+    assert_eq!(client([key(good), market()]).preflight().unwrap().ask, Decimal::from(4));
+    assert_eq!(client([answer(500, ""), market()]).preflight().unwrap().ask, Decimal::from(4));
     for (answer, why) in [
         (key(r#""Spot":["SpotTrade"],"Wallet":["Withdraw"]"#), "may withdraw"),
         (key(r#""Spot":[]"#), "may not trade spot"),
         (code(10003), "10003"),
     ] {
-        let fault = client([answer, market()]).admit().unwrap_err();
+        let fault = client([answer, market()]).preflight().unwrap_err();
         assert_eq!(fault.kind, FaultKind::KeyRefused);
         assert!(fault.to_string().contains(why), "{fault}");
     }
 }
 
 #[test]
-fn a_look_asks_for_orders_and_executions_together_and_goes_on_where_there_is_more() {
+fn a_snapshot_asks_for_orders_and_executions_together_and_goes_on_where_there_is_more() {
     let week = 7 * 24 * 3600 * 1000;
     let mut client = client([
         list(&[order_row("a", "New", 1)], "more"),
@@ -274,7 +287,7 @@ fn a_look_asks_for_orders_and_executions_together_and_goes_on_where_there_is_mor
         list(&[order_row("b", "New", 2)], ""),
         list(&[execution_row("2", week + 10)], ""),
     ]);
-    let (open, executions) = client.look(Timestamp(1), Timestamp(week + 20)).unwrap();
+    let (open, executions) = client.snapshot(Timestamp(1), Timestamp(week + 20)).unwrap();
     assert_eq!(open.iter().map(|order| order.link_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(executions.iter().map(|one| one.exec_id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
     let asked: Vec<&str> = client.transport.requests.iter().map(|request| request.path.as_str()).collect();
@@ -298,12 +311,12 @@ fn an_exhausted_limit_delays_the_next_request_of_its_class_only() {
         client([limited(now + 300), list(&[], ""), limited(now + 60_000), limited(now - 5), ok(r#"{"orderId":"1"}"#)]);
     place(&mut client).unwrap();
     client.open_orders().unwrap();
-    assert!(client.clock.1.borrow().is_empty());
+    assert!(client.protocol.clock.1.borrow().is_empty());
     for _ in 0..3 {
         place(&mut client).unwrap();
     }
     // The first wait is the header's, the second is bounded, and a reset in the past is none.
-    assert_eq!(*client.clock.1.borrow(), [Duration::from_millis(300), PATIENCE]);
+    assert_eq!(*client.protocol.clock.1.borrow(), [Duration::from_millis(300), PATIENCE]);
 }
 
 #[test]

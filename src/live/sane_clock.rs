@@ -18,7 +18,7 @@ pub fn is_unset(wall: Timestamp) -> bool {
 }
 
 /// What the wait needs of the outside.
-pub trait Surroundings {
+pub(super) trait Surroundings {
     /// This machine's clock.
     fn wall(&self) -> Timestamp;
     /// Asks the exchange for its time, and follows it from then on.
@@ -31,7 +31,7 @@ pub trait Surroundings {
 }
 
 /// Waits until the exchange tells its time, or this machine's clock is set. `false` if a stop is asked for before.
-pub fn await_time(around: &mut impl Surroundings) -> bool {
+pub(super) fn await_time(around: &mut impl Surroundings) -> bool {
     let mut told = false;
     loop {
         let Err(fault) = around.ask_exchange() else { return true };

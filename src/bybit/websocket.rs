@@ -14,8 +14,7 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, Utf8Bytes, WebSocket};
 
 use super::address::Address;
-use super::dial::{Socket, dial_in_background};
-use super::frame::Refusal;
+use super::connect::{Socket, connect};
 use super::tls::Tls;
 
 /// Bybit's own heartbeat, in its JSON.
@@ -61,15 +60,13 @@ impl Default for StreamTimings {
 
 /// Why a connection is over.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum Disconnect {
     /// A stop was asked for.
     Stopped,
     /// It does not work; a new one may.
     Lost(String),
     /// The exchange wants to be left in peace.
     Banned(String),
-    /// The exchange refused something on it.
-    Refused(Refusal),
     /// No other one is wanted: nobody listens, or the key was refused.
     Over,
 }
@@ -83,8 +80,6 @@ struct StopState {
     stopped: bool,
     /// The socket that the thread may be blocked on.
     socket: Option<TcpStream>,
-    /// Why the connection that is read elsewhere is over.
-    lost: Option<Trouble>,
 }
 
 impl Stopper {
@@ -113,25 +108,12 @@ impl Stopper {
         waited.unwrap_or_else(PoisonError::into_inner).0.stopped
     }
 
-    /// Tells the thread that the connection, which is read elsewhere, is over.
-    pub(super) fn lose(&self, trouble: Trouble) {
-        self.state().lost = Some(trouble);
-        self.0.1.notify_all();
-    }
-
-    /// Waits until it is.
-    pub(super) fn await_loss(&self) -> Trouble {
-        let waiting = |state: &mut StopState| !state.stopped && state.lost.is_none();
-        let waited = self.0.1.wait_while(self.state(), waiting);
-        waited.unwrap_or_else(PoisonError::into_inner).lost.take().unwrap_or(Trouble::Stopped)
-    }
-
-    fn watch(&self, socket: &TcpStream) -> Result<(), Trouble> {
+    fn watch(&self, socket: &TcpStream) -> Result<(), Disconnect> {
         let mut state = self.state();
         if state.stopped {
-            return Err(Trouble::Stopped);
+            return Err(Disconnect::Stopped);
         }
-        state.socket = Some(socket.try_clone().map_err(|error| Trouble::Lost(error.to_string()))?);
+        state.socket = Some(socket.try_clone().map_err(|error| Disconnect::Lost(error.to_string()))?);
         Ok(())
     }
 }
@@ -169,7 +151,7 @@ impl StreamHandle {
 }
 
 /// An open stream.
-pub(super) struct Link {
+pub(super) struct StreamSocket {
     socket: WebSocket<Socket>,
     timings: StreamTimings,
     stopper: Stopper,
@@ -178,15 +160,14 @@ pub(super) struct Link {
     dead_at: Option<Instant>,
 }
 
-impl Link {
+impl StreamSocket {
     pub(super) fn open(
         address: &Address,
         tls: &Tls,
         timings: StreamTimings,
         stopper: &Stopper,
-    ) -> Result<Self, Trouble> {
-        // Nobody waits for this thread: it looks the name up itself.
-        let socket = dial_in_background(address, tls, timings.connect).map_err(Trouble::Lost)?;
+    ) -> Result<Self, Disconnect> {
+        let socket = connect(address, tls, Instant::now() + timings.connect).map_err(Disconnect::Lost)?;
         stopper.watch(socket.tcp())?;
         let query = timings.max_active.map(|time| format!("?max_active_time={}s", time.as_secs())).unwrap_or_default();
         let config = WebSocketConfig::default()
@@ -196,26 +177,26 @@ impl Link {
             .max_frame_size(Some(LARGEST_MESSAGE));
         let (socket, _) = tungstenite::client::client_with_config(format!("{address}{query}"), socket, Some(config))
             .map_err(|error| match error {
-                HandshakeError::Interrupted(_) => Trouble::Lost("no WebSocket upgrade in time".to_owned()),
+                HandshakeError::Interrupted(_) => Disconnect::Lost("no WebSocket upgrade in time".to_owned()),
                 HandshakeError::Failure(Error::Http(answer)) if matches!(answer.status().as_u16(), 403 | 429) => {
-                    Trouble::Banned(format!("WebSocket upgrade refused: HTTP {}", answer.status()))
+                    Disconnect::Banned(format!("WebSocket upgrade refused: HTTP {}", answer.status()))
                 }
-                HandshakeError::Failure(error) => Trouble::Lost(format!("WebSocket upgrade failed: {error}")),
+                HandshakeError::Failure(error) => Disconnect::Lost(format!("WebSocket upgrade failed: {error}")),
             })?;
         let next_ping = Instant::now() + timings.ping_every;
         Ok(Self { socket, timings, stopper: stopper.clone(), next_ping, dead_at: None })
     }
 
-    pub(super) fn send(&mut self, text: String) -> Result<(), Trouble> {
+    pub(super) fn send(&mut self, text: String) -> Result<(), Disconnect> {
         self.socket.get_mut().set_deadline(Instant::now() + self.timings.pong_within);
         self.socket.send(Message::text(text)).map_err(|error| self.lost(&error))
     }
 
     /// The next text; `None` when it is `until` and nothing has come. What has come already is seen even then.
-    pub(super) fn next(&mut self, until: Option<Instant>) -> Result<Option<Utf8Bytes>, Trouble> {
+    pub(super) fn next(&mut self, until: Option<Instant>) -> Result<Option<Utf8Bytes>, Disconnect> {
         loop {
             if self.stopper.is_stopped() {
-                return Err(Trouble::Stopped);
+                return Err(Disconnect::Stopped);
             }
             let now = Instant::now();
             if now >= self.next_ping {
@@ -232,7 +213,7 @@ impl Link {
                         Message::Text(text) => return Ok(Some(text)),
                         Message::Close(frame) => {
                             let reason = frame.map(|frame| format!(": {frame}")).unwrap_or_default();
-                            return Err(Trouble::Lost(format!("closed by the exchange{reason}")));
+                            return Err(Disconnect::Lost(format!("closed by the exchange{reason}")));
                         }
                         // Bybit sends text only; pings are answered by the library.
                         _ => {}
@@ -241,11 +222,10 @@ impl Link {
                 Err(Error::Io(error))
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
                 {
-                    // Only now: whoever reads may have been busy with something else, and the sign of life lay there.
                     let now = Instant::now();
                     if self.dead_at.is_some_and(|moment| now >= moment) {
                         let patience = self.timings.pong_within;
-                        return Err(Trouble::Lost(format!("no sign of life within {patience:?} of a ping")));
+                        return Err(Disconnect::Lost(format!("no sign of life within {patience:?} of a ping")));
                     }
                     if until.is_some_and(|moment| now >= moment) {
                         return Ok(None);
@@ -256,13 +236,8 @@ impl Link {
         }
     }
 
-    /// Who may end it.
-    pub(super) fn stopper(&self) -> &Stopper {
-        &self.stopper
-    }
-
-    fn lost(&self, error: &Error) -> Trouble {
-        if self.stopper.is_stopped() { Trouble::Stopped } else { Trouble::Lost(error.to_string()) }
+    fn lost(&self, error: &Error) -> Disconnect {
+        if self.stopper.is_stopped() { Disconnect::Stopped } else { Disconnect::Lost(error.to_string()) }
     }
 }
 
@@ -280,6 +255,6 @@ mod tests {
         assert!(waiting.join().unwrap());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert!(matches!(stopper.watch(&socket), Err(Trouble::Stopped)));
+        assert!(matches!(stopper.watch(&socket), Err(Disconnect::Stopped)));
     }
 }

@@ -5,8 +5,9 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
 
 use super::address::Address;
 use super::tls::Tls;
@@ -32,7 +33,10 @@ impl Read for TimedTcp {
             self.tcp.set_read_timeout(Some(left))?;
             return self.tcp.read(buffer);
         }
-        without_waiting(&self.tcp, |mut tcp| tcp.read(buffer))
+        self.tcp.set_nonblocking(true)?;
+        let result = self.tcp.read(buffer);
+        self.tcp.set_nonblocking(false)?;
+        result
     }
 }
 
@@ -63,6 +67,7 @@ impl Socket {
         }
     }
 
+    /// The connection below.
     pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(timed) => &timed.tcp,
@@ -70,31 +75,12 @@ impl Socket {
         }
     }
 
-    /// Whether the peer has neither closed the connection nor sent anything unasked for.
+    /// Whether the peer has neither closed the connection nor sent anything that was not asked for.
     pub(super) fn is_idle(&mut self) -> bool {
-        match self {
-            Self::Plain(timed) => is_silent(&timed.tcp),
-            Self::Encrypted(stream) => {
-                // What TLS itself has to say (1.3 sends tickets after the handshake) is read on the way, and is no news.
-                stream.get_mut().deadline = Instant::now();
-                matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
-            }
-        }
+        // What TLS itself has to say (1.3 sends tickets after the handshake) is read on the way, and is no news.
+        self.set_deadline(Instant::now());
+        matches!(self.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
-}
-
-/// Whether nothing has come on this connection, not even its end.
-pub(super) fn is_silent(tcp: &TcpStream) -> bool {
-    let seen = without_waiting(tcp, |tcp| tcp.peek(&mut [0]));
-    matches!(seen, Err(error) if error.kind() == ErrorKind::WouldBlock)
-}
-
-/// What comes of this at once; `WouldBlock` if it would have to wait.
-fn without_waiting<T>(tcp: &TcpStream, act: impl FnOnce(&TcpStream) -> io::Result<T>) -> io::Result<T> {
-    tcp.set_nonblocking(true)?;
-    let result = act(tcp);
-    tcp.set_nonblocking(false)?;
-    result
 }
 
 impl Read for Socket {
@@ -122,31 +108,10 @@ impl Write for Socket {
     }
 }
 
-/// Connects; the errors are for people.
-pub(super) fn dial(address: &Address, tls: &Tls, deadline: Instant) -> Result<Socket, String> {
-    dial_one_of(candidates(address, deadline)?, address, tls, deadline)
-}
-
-/// Where an address can be reached.
-pub(super) fn candidates(address: &Address, deadline: Instant) -> Result<Vec<SocketAddr>, String> {
-    resolve(address.host(), address.port(), deadline)
-}
-
-/// The same where nobody waits: the name is looked up by this very thread, however long that takes.
-pub(super) fn dial_in_background(address: &Address, tls: &Tls, patience: Duration) -> Result<Socket, String> {
-    let candidates = look_up(address.host(), address.port())?;
-    dial_one_of(candidates, address, tls, Instant::now() + patience)
-}
-
-/// Connects to the first of these that answers.
-pub(super) fn dial_one_of(
-    candidates: Vec<SocketAddr>,
-    address: &Address,
-    tls: &Tls,
-    deadline: Instant,
-) -> Result<Socket, String> {
-    let tcp = connect(candidates, address, deadline)?;
-    let host = address.host();
+/// Opens a connection. The errors are for people.
+pub(super) fn connect(address: &Address, tls: &Tls, deadline: Instant) -> Result<Socket, String> {
+    let (host, port) = (address.host(), address.port());
+    let tcp = connect_tcp(resolve(host, port, deadline)?, address, deadline)?;
     tcp.set_nodelay(true).map_err(|error| format!("{host}: {error}"))?;
     let timed = TimedTcp { tcp, deadline };
     if !address.is_secure() {
@@ -162,7 +127,7 @@ pub(super) fn dial_one_of(
     }
 }
 
-fn connect(candidates: Vec<SocketAddr>, address: &Address, deadline: Instant) -> Result<TcpStream, String> {
+fn connect_tcp(candidates: Vec<SocketAddr>, address: &Address, deadline: Instant) -> Result<TcpStream, String> {
     let (host, port) = (address.host(), address.port());
     let mut left = candidates.len();
     let mut failure = format!("{host}: the name has no address");
@@ -187,7 +152,7 @@ fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, 
     if host.parse::<IpAddr>().is_ok() {
         return look_up(host, port);
     }
-    let (sender, receiver) = mpsc::sync_channel(1);
+    let (sender, receiver) = bounded(1);
     let name = host.to_owned();
     std::thread::Builder::new()
         .name("resolver".to_owned())

@@ -1,15 +1,15 @@
-//! The outside of a bot that trades on Bybit: clock, TLS, REST client and the private stream's thread.
+//! The exchange that a configuration names: clock, TLS, REST client and the private stream's thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
 use super::sane_clock::{Surroundings, await_time, is_unset};
 use crate::bybit::{
-    Client, Credentials, ExchangeClock, Hosts, HttpLimits, HttpTransport, PrivateStream, StreamHandle, StreamReader,
-    StreamTimings, Tls,
+    Client, Credentials, ExchangeClock, Hosts, HttpLimits, HttpTransport, PrivateStream, StreamHandle, StreamTimings,
+    Tls,
 };
 use crate::config::credentials::Found;
 use crate::config::{Config, Variables, credentials};
@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure};
 const CLOCK_PAUSE: Duration = Duration::from_secs(2);
 
 /// What is needed to reach the exchange that a configuration names.
-pub struct Connection {
+pub struct LiveExchange {
     /// The time.
     pub clock: ExchangeClock,
     /// The one TLS connector.
@@ -33,7 +33,7 @@ pub struct Connection {
     credentials: Option<Credentials>,
 }
 
-impl Connection {
+impl LiveExchange {
     /// Prepares everything; nothing is connected yet. Sleeps end early when `stop` is set.
     ///
     /// # Errors
@@ -55,11 +55,11 @@ impl Connection {
         Ok(Self { clock, tls, client, hosts, symbol, credentials })
     }
 
-    /// Starts the private stream's thread; what else the reader should hear comes through the same channel.
+    /// Starts the private stream's thread, which tells `listener`.
     ///
     /// # Errors
     /// [`Failure`] when there are no credentials or the system has no thread left.
-    pub fn stream(&self, channel: (Sender<Signal>, Receiver<Signal>)) -> Result<(StreamHandle, StreamReader), Failure> {
+    pub fn stream(&self, listener: Sender<Signal>) -> Result<StreamHandle, Failure> {
         let bug = |message: String| Failure::new(Exit::Bug, message);
         let credentials = self.credentials.clone().ok_or_else(|| bug("a stream without credentials".to_owned()))?;
         let stream = PrivateStream {
@@ -70,33 +70,33 @@ impl Connection {
             symbol: self.symbol.clone(),
             timings: StreamTimings::default(),
         };
-        stream.spawn_reader(channel).map_err(|error| bug(format!("the stream's thread cannot be started: {error}")))
+        stream.spawn(listener).map_err(|error| bug(format!("the stream's thread cannot be started: {error}")))
     }
 
     /// Waits until there is a time to work by, if this machine's clock cannot have been set: no certificate can be checked
     /// before. `false` if `stop` was set meanwhile. A `STOP` file does not end the wait: its orders are still to be cancelled.
     pub fn await_time(&mut self, stop: &AtomicBool) -> bool {
-        !is_unset(wall_clock()) || await_time(&mut AtTheDoor { connection: self, stop })
+        !is_unset(wall_clock()) || await_time(&mut Unconnected { exchange: self, stop })
     }
 }
 
-/// Before the first connection: what the wait for the time asks.
-struct AtTheDoor<'a> {
-    connection: &'a mut Connection,
+/// What the wait for the time asks, before anything is connected.
+struct Unconnected<'a> {
+    exchange: &'a mut LiveExchange,
     stop: &'a AtomicBool,
 }
 
-impl Surroundings for AtTheDoor<'_> {
+impl Surroundings for Unconnected<'_> {
     fn wall(&self) -> Timestamp {
         wall_clock()
     }
 
     fn ask_exchange(&mut self) -> Result<(), Fault> {
-        self.connection.client.synchronise_clock()
+        self.exchange.client.synchronise_clock()
     }
 
     fn pause(&mut self) -> bool {
-        self.connection.clock.sleep(CLOCK_PAUSE);
+        self.exchange.clock.sleep(CLOCK_PAUSE);
         !self.stop.load(Ordering::SeqCst)
     }
 }

@@ -1,8 +1,10 @@
-//! Where a bot that trades in real time waits: on the private stream, with an eye on the `STOP` file.
+//! Where a bot that trades in real time waits: on the channel that the stream's thread and the signal handler push into,
+//! with an eye on the `STOP` file.
 
 use std::time::{Duration, Instant};
 
-use crate::bybit::StreamReader;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
 use crate::core::Timestamp;
 use crate::engine::ports::{Clock, Feed, Signal};
 use crate::state_directory::StateDirectory;
@@ -10,10 +12,12 @@ use crate::state_directory::starts::HEALTHY;
 
 /// The `STOP` file is looked for this often while nothing else happens.
 const STOP_FILE_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest single wait: what can be added to any clock's time.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// A [`Feed`] over the stream, and a state directory if there is one.
+/// A [`Feed`] over that channel, and a state directory if there is one.
 pub struct LiveFeed<'a> {
-    signals: StreamReader,
+    signals: Receiver<Signal>,
     clock: &'a dyn Clock,
     directory: Option<&'a StateDirectory>,
     look_due: Timestamp,
@@ -24,7 +28,7 @@ pub struct LiveFeed<'a> {
 
 impl<'a> LiveFeed<'a> {
     /// A feed of these signals.
-    pub fn new(signals: StreamReader, clock: &'a dyn Clock, directory: Option<&'a StateDirectory>) -> Self {
+    pub fn new(signals: Receiver<Signal>, clock: &'a dyn Clock, directory: Option<&'a StateDirectory>) -> Self {
         let young_since = directory.map(|_| Instant::now());
         let (look_due, stop_seen) = (Timestamp::default(), directory.is_none());
         Self { signals, clock, directory, look_due, stop_seen, young_since }
@@ -58,8 +62,11 @@ impl Feed for LiveFeed<'_> {
         let mut patience = Duration::ZERO;
         loop {
             // What has already come goes before the disk.
-            if let Some(signal) = self.signals.next(patience) {
-                return Some(signal);
+            match self.signals.recv_timeout(patience) {
+                Ok(signal) => return Some(signal),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody is left to tell anything: time passes all the same.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(patience),
             }
             let now = self.clock.now();
             if let Some(signal) = self.look_for_stop(now) {
@@ -69,7 +76,7 @@ impl Feed for LiveFeed<'_> {
                 return None;
             }
             let next_look = if self.stop_seen { until } else { until.min(self.look_due) };
-            patience = next_look.since(now);
+            patience = next_look.since(now).min(LONGEST_WAIT);
         }
     }
 }
