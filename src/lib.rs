@@ -8,6 +8,7 @@
 //!  the outside    bybit        REST, signing, the private stream's thread, Bybit's words
 //!                 simulation   the exchange inside the binary, for paper trading and tests
 //!                 journal      records in a file, one JSON object a line
+//!                 live         the exchange of a configuration, and where a bot waits that trades in real time
 //!                 narrator     records told to people
 //!                 http         one request and its answer as plain data: the seam between the first two
 //!  ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -25,10 +26,26 @@
 //!
 //! # How a fill becomes an order
 //!
-//! A frame of the private stream is parsed in `bybit::frame` and reaches the engine as a signal. `core::reconcile` says
-//! which facts follow from it; the engine appends them to the journal and applies them to the ledger
-//! (`core::ledger::Ledger::apply`, the one place where state changes, live and at recovery). `core::strategy::decide`
-//! looks at the ledger and says what should be done; the engine writes that down too, and then sends it.
+//! One way in, one way out. Nothing on it runs inside a callback of a library. The left column is the thread.
+//!
+//! ```text
+//!  stream   bybit::websocket          reads the frame: a blocking read of the private stream's socket
+//!    │      bybit::frame, wire        parses it: rows of orders and executions
+//!    ▼      bybit::stream             pushes them, as one signal, into the channel
+//!  ═══════════════════════════════════════════ channel ═══════════════════════════════════════════
+//!  main     live::feed                takes the signal; the wait ends
+//!    │      engine (take)             hands each row to
+//!    │      engine::order_queries     on_execution, which asks
+//!    │      core::reconcile           which fact follows from it: `Executed`
+//!    │      engine::books             appends the fact to the journal, then applies it to the ledger
+//!    │      journal::file             one write to the operating system
+//!    ▼      core::ledger              `apply`: the one place where state changes, live and at recovery
+//!           core::strategy            looks at the ledger and decides: `Place` a sell
+//!    │      engine::carry_out         writes that down too (engine::books), then submits it
+//!    │      bybit::client             makes the request's JSON, and signs it (client::protocol)
+//!    │      bybit::transport          one blocking call of the HTTP library
+//!    ▼      bybit::connector          one write to a socket that is open
+//! ```
 
 pub mod backtest;
 pub mod bybit;

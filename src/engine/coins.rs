@@ -1,7 +1,7 @@
 //! Coins that left the account while the bot held them.
 //!
 //! Somebody withdraws or sells them: a sell is then refused for lack of money (170131), and would be for ever. So after
-//! such a refusal, and only when nothing is in doubt and everything is reconciled, the wallet is asked. If it holds less
+//! such a refusal, and only when every order's fate is known and everything is reconciled, the wallet is asked. If it holds less
 //! than the ledger says, several times over a minute, the difference is written off and said
 //! ([`Record::CoinsMissing`]). If the wallet holds enough, somebody's order has locked the coins: the sell is tried again
 //! until they are free.

@@ -4,7 +4,7 @@
 //! to the exchange. What should be done is decided by [`crate::core::strategy`], what an answer means by
 //! [`crate::core::reconcile`]; the engine carries out, asks again, and waits.
 //!
-//! A start asks for the time and the instrument, reconciles, and then looks whether the key may trade and the ladder may be
+//! A start asks for the time and the instrument, reconciles, and then checks that the key may trade and that the ladder may be
 //! placed (`start`). From then on:
 //!
 //! ```text
@@ -24,10 +24,10 @@
 mod books;
 mod carry_out;
 mod coins;
+mod order_queries;
 pub mod ports;
 mod rebuilding;
 mod reconciliation;
-mod settlement;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,7 +184,7 @@ pub struct Engine<'a> {
     /// How many requests in a row did not reach the exchange.
     outages: u32,
     /// Orders to be asked for under their own name, because their fate is not known.
-    queries: BTreeMap<OrderKey, settlement::OrderQuery>,
+    queries: BTreeMap<OrderKey, order_queries::OrderQuery>,
     /// Orders with this bot's name that should not be there, and how often in a row they were seen.
     unexpected: BTreeMap<OrderKey, u32>,
     /// Orders of this bot that have executions but are not in the ledger.
@@ -194,7 +194,7 @@ pub struct Engine<'a> {
     /// A sell was refused because coins are missing: the wallet is to be asked.
     wallet_check_due: bool,
     shortage: Option<coins::Shortage>,
-    looks: Option<rebuilding::Looks>,
+    attempts: Option<rebuilding::Attempts>,
     told_ladder_error: Option<LadderError>,
     memo: strategy::Memo,
     stop: Option<StopWish>,
@@ -228,7 +228,7 @@ impl<'a> Engine<'a> {
             open_not_before: now,
             wallet_check_due: false,
             shortage: None,
-            looks: None,
+            attempts: None,
             told_ladder_error: None,
             memo: strategy::Memo::default(),
             stop: None,

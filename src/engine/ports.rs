@@ -298,11 +298,11 @@ pub enum Signal {
 /// A price that is looked at again and again, and matters only once it has fallen far enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// The last price at or below which a look matters.
+    /// The last price at or below which it matters.
     pub trigger: Decimal,
-    /// The next look.
+    /// When to ask for it next.
     pub due: Timestamp,
-    /// From one look to the next.
+    /// From one question to the next.
     pub every: Duration,
 }
 
@@ -311,7 +311,7 @@ pub trait Feed {
     /// The next signal; `None` when it is `until` and nothing has come. Returns at once what is already there.
     fn wait(&mut self, until: Timestamp) -> Option<Signal>;
 
-    /// Waits in the same way, and ends at the first look at the price that matters. A feed that cannot know which one
+    /// Waits in the same way, and ends at the first price that matters. A feed that cannot know which one
     /// that is ends at the first. One that can passes over the others, and says what the last of them saw, and when.
     fn watch(&mut self, until: Timestamp, watch: &Watch) -> (Option<Signal>, Option<(Ticker, Timestamp)>) {
         (self.wait(until.min(watch.due)), None)

@@ -2,7 +2,7 @@
 //!
 //! A blank ledger is either a first start or a lost disk; only the exchange can tell. If it lists nothing of this bot's,
 //! trading begins. If it does, the past is asked for twice, because the newest orders and executions may be listed late,
-//! and taken once two looks agree and nothing is missing; or, after some patience, with what is missing said
+//! and taken once two attempts agree and nothing is missing; or, after some patience, with what is missing said
 //! ([`Record::Alarmed`]) and no new buys.
 
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::core::record::{AlarmCause, Record};
 
 /// How far back orders are looked for: one that was open for weeks may have ended yesterday.
 pub(super) const REACH: Duration = Duration::from_secs(28 * 24 * 3600);
-/// Two looks lie so far apart: lists may lag by some seconds.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
-/// After so many looks what is missing is taken for lost.
-const MOST_LOOKS: u32 = 4;
+/// Two attempts lie so far apart: lists may lag by some seconds.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(30);
+/// After so many attempts what is missing is taken for lost.
+const MOST_ATTEMPTS: u32 = 4;
 
-/// What earlier looks at the exchange found.
+/// What earlier attempts found on the exchange.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Looks {
+pub(super) struct Attempts {
     count: u32,
     last: Rebuilt,
 }
@@ -51,18 +51,18 @@ impl Engine<'_> {
         if rebuilt.records.is_empty() {
             return Ok(true);
         }
-        let looks = self.looks.get_or_insert_default();
-        looks.count += 1;
-        let agree = std::mem::replace(&mut looks.last, rebuilt.clone()) == rebuilt;
+        let attempts = self.attempts.get_or_insert_default();
+        attempts.count += 1;
+        let agree = std::mem::replace(&mut attempts.last, rebuilt.clone()) == rebuilt;
         let settled = agree && rebuilt.missing.is_empty();
-        if !settled && looks.count < MOST_LOOKS {
-            if looks.count == 1 {
+        if !settled && attempts.count < MOST_ATTEMPTS {
+            if attempts.count == 1 {
                 warn!("the journal is empty, but the exchange knows orders of this bot: rebuilding from there");
             }
-            self.reconcile_due = self.now().after(BETWEEN_LOOKS);
+            self.reconcile_due = self.now().after(BETWEEN_ATTEMPTS);
             return Ok(false);
         }
-        self.looks = None;
+        self.attempts = None;
         self.take_over(rebuilt)?;
         Ok(true)
     }
@@ -88,7 +88,7 @@ impl Engine<'_> {
 
     /// Every order and execution of this bot that the exchange still lists.
     fn whole_past(&mut self) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
-        let (from, to): (Timestamp, Timestamp) = (self.now().before(REACH), self.now().after(BETWEEN_LOOKS));
+        let (from, to): (Timestamp, Timestamp) = (self.now().before(REACH), self.now().after(BETWEEN_ATTEMPTS));
         let mut orders = self.exchange.open_orders()?;
         orders.extend(self.exchange.closed_orders(from, to)?);
         let mut executions = self.exchange.executions(from, to)?;

@@ -18,7 +18,7 @@ const UNEXPECTED_SIGHTINGS: u32 = 3;
 
 impl Engine<'_> {
     /// Compares the ledger with the exchange: open orders, executions, and each live order that is not among the open
-    /// ones. What the comparison leaves in doubt is asked for one by one.
+    /// ones. Orders whose fate it leaves open are queried one by one.
     pub(super) fn reconcile(&mut self) -> Result<(), Failure> {
         let began = self.now();
         let interval = if self.stream_up { self.config.reconcile_interval } else { POLL_INTERVAL };
@@ -71,7 +71,7 @@ impl Engine<'_> {
     }
 
     /// Orders that have executions but are unknown here: the journal lost them. Each is asked for and adopted, oldest
-    /// fill first, and its executions are booked. Whether all of them were told; while one is not, it counts as a stray, and
+    /// fill first, and its executions are booked. Whether all of them were told; while one is not, it counts as unexpected, and
     /// new buys wait.
     fn adopt_executed(&mut self, executions: &[Execution]) -> Result<bool, Failure> {
         let unknown = std::mem::take(&mut self.unknown_executions);
@@ -130,14 +130,14 @@ impl Engine<'_> {
     /// placing an order in its slot; or, until it has been held a few times against the ledger as it is now, selling the coins
     /// that it sells, or closing its cycle, after which it could never be adopted.
     pub(super) fn waits_for_unexpected(&self, step: &Step) -> bool {
-        self.unexpected.iter().any(|(stray, sightings)| {
+        self.unexpected.iter().any(|(other, sightings)| {
             let may_fit = self.books.room_for_unexpected || *sightings < UNEXPECTED_SIGHTINGS;
             match step {
-                Step::Place { key, .. } if stray.cycle == key.cycle => {
-                    let sells = stray.slot.side() == Side::Sell && key.slot.side() == Side::Sell;
-                    stray.slot == key.slot || (sells && may_fit)
+                Step::Place { key, .. } if other.cycle == key.cycle => {
+                    let sells = other.slot.side() == Side::Sell && key.slot.side() == Side::Sell;
+                    other.slot == key.slot || (sells && may_fit)
                 }
-                Step::CloseCycle { cycle, .. } => stray.cycle == *cycle && may_fit,
+                Step::CloseCycle { cycle, .. } => other.cycle == *cycle && may_fit,
                 _ => false,
             }
         })
@@ -151,19 +151,19 @@ impl Engine<'_> {
             let before = seen_before.get(key).filter(|_| !anew).unwrap_or(&0);
             *sightings = before.saturating_add(1);
         }
-        let strays: Vec<String> = self.unexpected.keys().map(|key| key.link_id(&self.config.bot)).collect();
+        let names: Vec<String> = self.unexpected.keys().map(|key| key.link_id(&self.config.bot)).collect();
         let cause = AlarmCause::Strays;
         let alarmed = self.books.ledger.alarms.contains_key(&cause);
-        if strays.is_empty() {
+        if names.is_empty() {
             return if alarmed { self.record(vec![Record::AlarmCleared { cause }]) } else { Ok(()) };
         }
-        // Soon, not after the whole interval: most strays are only news that came out of order.
+        // Soon, not after the whole interval: most of them are only news that came out of order.
         self.reconcile_due = self.reconcile_due.min(self.now().after(POLL_INTERVAL));
         if self.unexpected.values().any(|sightings| *sightings >= UNEXPECTED_SIGHTINGS) && !alarmed {
             let message = format!(
                 "orders with this bot's name that it did not place: {}. Does another bot named {} trade on this account? \
                  No new buys until they are gone: end the other bot, or cancel them",
-                strays.join(", "),
+                names.join(", "),
                 self.config.bot
             );
             warn!("{message}");

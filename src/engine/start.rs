@@ -7,7 +7,7 @@
 use log::warn;
 
 use super::ports::{Fault, FaultKind, StopWish};
-use super::{Engine, EngineConfig, Failure, OUTAGE_PAUSE, quote_of, rebuilding, settlement};
+use super::{Engine, EngineConfig, Failure, OUTAGE_PAUSE, order_queries, quote_of, rebuilding};
 use crate::core::ledger::Ledger;
 use crate::core::record::{AlarmCause, MissingCause, Record};
 use crate::core::strategy;
@@ -17,7 +17,7 @@ use crate::core::{Decimal, Timestamp, money};
 const START_ATTEMPTS: u32 = 5;
 
 impl Engine<'_> {
-    /// Compares clocks, and looks at the instrument.
+    /// Compares clocks, and asks for the instrument.
     pub(super) fn start(&mut self) -> Result<(), Failure> {
         let Some(instrument) = self.at_start(|engine| engine.exchange.handshake())? else { return Ok(()) };
         self.set_deadlines();
@@ -69,7 +69,7 @@ impl Engine<'_> {
         self.executions_from = known.max(now.before(rebuilding::REACH));
         // A ledger that was rebuilt was seen whole when it was written, and watched by nobody yet.
         let seen = if watched == Timestamp::default() { time } else { watched };
-        if !self.books.ledger.is_blank() && now.since(seen.min(now)) >= settlement::RETENTION {
+        if !self.books.ledger.is_blank() && now.since(seen.min(now)) >= order_queries::RETENTION {
             self.unseen_before = Some(now);
         }
     }

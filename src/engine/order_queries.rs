@@ -1,8 +1,8 @@
-//! Orders in doubt: asked for under their own name until what became of them is known.
+//! Orders whose fate is not known: queried under their own name until it is.
 //!
-//! An order is in doubt when its create or cancel brought no answer, when a cancel was accepted and nothing more is
-//! heard, or when the exchange reports more executed than is booked. Nothing is ever sent again because of a doubt;
-//! only an order that surely never arrived frees its name.
+//! An order is queried when its create or cancel brought no answer, when a cancel was accepted and nothing more is
+//! heard, or when the exchange reports more executed than is booked. Nothing is ever sent again because an answer is
+//! missing; only an order that surely never arrived frees its name.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct OrderQuery {
     /// When to ask next.
     due: Timestamp,
-    /// When the doubt arose.
+    /// When its fate became unknown.
     since: Timestamp,
     /// How often it was asked for.
     asked: u32,
@@ -53,7 +53,7 @@ pub(super) struct OrderQuery {
 }
 
 impl Engine<'_> {
-    /// An order is in doubt from now on and is asked for at once.
+    /// The fate of an order is not known: it is queried at once.
     pub(super) fn query_now(&mut self, key: OrderKey, proved: bool) {
         self.query_after(key, Duration::ZERO, proved);
     }
@@ -71,7 +71,7 @@ impl Engine<'_> {
         query.proved |= proved;
     }
 
-    /// The doubt to be settled first, if one is due.
+    /// The order to be queried first, if one is due.
     pub(super) fn most_urgent_query(&mut self, now: Timestamp) -> Option<OrderKey> {
         let ledger = &self.books.ledger;
         self.queries.retain(|key, _| ledger.order(*key).is_some_and(|order| order.is_live()));
@@ -82,7 +82,7 @@ impl Engine<'_> {
             .map(|(key, _)| *key)
     }
 
-    /// When the next doubt is due.
+    /// When the next query is due.
     pub(super) fn next_query(&self) -> Option<Timestamp> {
         self.queries.values().map(|query| query.due).min()
     }
@@ -119,7 +119,7 @@ impl Engine<'_> {
         }
     }
 
-    /// An answer about one order: book it, and know whether the doubt is settled by it.
+    /// An answer about one order: book it, and know whether its fate is known by it.
     fn on_answer(&mut self, key: OrderKey, report: &OrderReport) -> Result<(), Failure> {
         if let Some(query) = self.queries.get_mut(&key) {
             query.absent = 0;
@@ -193,7 +193,7 @@ impl Engine<'_> {
         let Some(order) = self.books.ledger.order(key) else { return Ok(()) };
         let unknown = order.is_unknown() && !query.proved;
         let patience = if unknown { ARRIVAL_PATIENCE } else { HIDDEN_PATIENCE };
-        // Counted from the doubt on: the request may have been signed and sent long after it was planned, when the machine
+        // Counted from when its fate became unknown: the request may have been signed and sent long after it was planned, when the machine
         // was suspended in between.
         let from = query.since;
         if query.absent < ABSENT_ANSWERS || asked.since(from) < patience {
