@@ -12,6 +12,8 @@ FUZZ_SECONDS ?= 60
 SEED   ?= 1
 # auto: the system's OpenSSL where its headers are, else built from source. Or: system, vendored.
 OPENSSL ?= auto
+# The oldest Rust that builds it.
+OLDEST_RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -32,7 +34,7 @@ DIST_EACH = $(MACHINES:%=dist-%)
 MACHINE  ?= armv7
 TESTED   ?= $(MACHINES)
 
-.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim coverage check fmt architecture bench footprint instructions doc conformance fuzz clean
+.PHONY: dist $(DIST_EACH) dist-test dist-table dist-reproducible size machine-test cron-test board-test help preflight build run test torture sim coverage check msrv fmt architecture bench footprint instructions doc conformance fuzz clean
 
 help: ## list the targets
 	@echo "make run    builds the bot and lets it trade against the exchange inside it, with no real money"
@@ -42,7 +44,7 @@ help: ## list the targets
 preflight: ## say what the build lacks, and the command that installs it
 	@missing=0; \
 	lacks() { echo "make: missing: $$1: $$2" >&2; missing=1; }; \
-	command -v $(CARGO) >/dev/null || lacks "$(CARGO)" "install Rust 1.89 or newer (that of your distribution may be older): https://rustup.rs"; \
+	command -v $(CARGO) >/dev/null || lacks "$(CARGO)" "install Rust $(OLDEST_RUST) or newer (that of your distribution may be older): https://rustup.rs"; \
 	command -v cc >/dev/null || lacks "a C compiler (cc)" "apt-get install gcc libc6-dev"; \
 	if [ "$(OPENSSL_USED)" = vendored ]; then \
 	  command -v perl >/dev/null && perl -MIPC::Cmd -MFile::Compare -MFindBin -e1 2>/dev/null \
@@ -72,6 +74,15 @@ check: preflight ## formatting, lints, documentation and architecture, all witho
 	$(CARGO) clippy --all-targets $(BUILD) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps $(BUILD)
 	$(CARGO) test $(BUILD) --test architecture
+
+# Its own target folder: two compilers in one would build everything anew each time.
+msrv: preflight ## the oldest Rust that Cargo.toml and the README name builds it; needs exactly that one
+	@grep -q 'Rust $(OLDEST_RUST) or newer' README.md || { echo "make: the README does not say: Rust $(OLDEST_RUST) or newer" >&2; exit 1; }
+	@oldest=$(OLDEST_RUST).0; \
+	if rustup run $$oldest cargo --version >/dev/null 2>&1; then cargo="rustup run $$oldest cargo"; \
+	elif $(CARGO) --version | grep -q "^cargo $$oldest "; then cargo=$(CARGO); \
+	else echo "make: missing: Rust $$oldest: rustup toolchain install --profile minimal $$oldest" >&2; exit 1; fi; \
+	CARGO_TARGET_DIR=target/msrv $$cargo check --lib --bins $(BUILD)
 
 # Their own tests and the simulation; what the rest of the suite would add is not needed to reach the goal.
 coverage: preflight ## line coverage of the core, the engine and the journal: at least 95 %; needs cargo-tarpaulin

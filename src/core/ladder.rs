@@ -59,7 +59,7 @@ pub struct PlannedLevel {
 impl PlannedLevel {
     /// How far the price must rise from this level to the take profit, as a fraction.
     pub fn bounce(&self) -> Decimal {
-        self.take_profit.checked_div(self.price).map_or(Decimal::ZERO, |ratio| ratio - Decimal::ONE)
+        self.take_profit.checked_div(self.price).and_then(|ratio| ratio.checked_sub(Decimal::ONE)).unwrap_or_default()
     }
 }
 
@@ -170,7 +170,7 @@ fn prices(
         };
         step = step.and_then(|step| step.checked_mul(parameters.step_scale));
         let by = by.filter(|by| *by < Decimal::ONE)?;
-        let price = instrument.price_down(from?.checked_mul(Decimal::ONE - by)?);
+        let price = instrument.price_down(from?.checked_mul(Decimal::ONE.checked_sub(by)?)?);
         previous = Some(price).filter(|price| *price > Decimal::ZERO);
         previous
     })
@@ -238,8 +238,8 @@ pub fn take_profit_price(
     fee_rate: Decimal,
     instrument: &Instrument,
 ) -> Option<Decimal> {
-    let wanted = cost.checked_mul(Decimal::ONE + profit)?;
-    let kept = quantity.checked_mul(Decimal::ONE - fee_rate)?;
+    let wanted = cost.checked_mul(Decimal::ONE.checked_add(profit)?)?;
+    let kept = quantity.checked_mul(Decimal::ONE.checked_sub(fee_rate)?)?;
     money::quotient_ceil(wanted, kept, instrument.tick_size)
 }
 
@@ -282,6 +282,16 @@ struct SoFar {
 }
 
 impl SoFar {
+    /// Adds a buy. Its cost, and what it leaves after the fee; `None` if a number overflows.
+    fn add(&mut self, buy: &Rebuy, fee_rate: Decimal) -> Option<(Decimal, Decimal)> {
+        let cost = buy.price.checked_mul(buy.quantity)?;
+        let held = buy.quantity.checked_sub(buy.quantity.checked_mul(fee_rate)?)?;
+        self.spent = self.spent.checked_add(cost)?;
+        self.bought = self.bought.checked_add(buy.quantity)?;
+        self.held = self.held.checked_add(held)?;
+        Some((cost, held))
+    }
+
     fn fill(
         &mut self,
         buy: Rebuy,
@@ -290,11 +300,7 @@ impl SoFar {
     ) -> Result<PlannedLevel, LadderError> {
         let error = |sell, rule| LadderError { level: buy.level, sell, rule };
         let overflow = || error(false, LadderRule::Overflow);
-        let lot_cost = buy.price.checked_mul(buy.quantity).ok_or_else(overflow)?;
-        let lot_held = buy.quantity - buy.quantity * parameters.fee_rate;
-        self.spent += lot_cost;
-        self.bought += buy.quantity;
-        self.held += lot_held;
+        let (lot_cost, lot_held) = self.add(&buy, parameters.fee_rate).ok_or_else(overflow)?;
         let (cost, held) = match parameters.take_profit_mode {
             TakeProfitMode::Average => (self.spent, self.held),
             TakeProfitMode::PerLevel => (lot_cost, lot_held),

@@ -3,8 +3,13 @@
 //! Every price, quantity, amount and fee is a [`Decimal`]: a 96-bit integer and a power of ten. Binary
 //! floats are not used anywhere in the core, and `make check` refuses them.
 //!
-//! Numbers from outside enter through [`parse`] alone, which bounds them so that a product of two of them
-//! cannot overflow; what could still overflow (a quotient, a power) is computed with checked operations.
+//! How numbers stay in range:
+//!
+//! 1. Numbers from outside enter through [`parse`] alone, which bounds them so that a product of two cannot overflow.
+//! 2. A sum that the ledger keeps is checked by [`kept_sum`]: one that is too large contradicts the facts before it.
+//! 3. A formula that may overflow (a power, a quotient, a price) uses checked operations; the ladder names the level.
+//! 4. What is only compared or summed for a moment saturates. Kept sums are so far below the largest `Decimal` that a
+//!    sum of them does not; and an amount that does is above every limit, so that no order is placed.
 
 use std::fmt;
 
@@ -12,6 +17,8 @@ pub use rust_decimal::Decimal;
 
 /// Numbers from outside are smaller than this: the product of two still fits 28 digits.
 const BOUND: Decimal = Decimal::from_parts(0x107A_4000, 0x0000_5AF3, 0, false, 0); // 10^14
+/// Sums that are kept are smaller than this: ten thousand of them still add up.
+const KEPT_BOUND: Decimal = Decimal::from_parts(0xA100_0000, 0x1BCE_CCED, 0x0000_D3C2, false, 0); // 10^24
 
 /// Why a text is not a number this program takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,15 +68,33 @@ pub fn floor_to(value: Decimal, step: Decimal) -> Decimal {
     if step.is_zero() {
         return value;
     }
-    let rest = value % step;
-    let floor = if rest.is_zero() || rest.is_sign_positive() { value - rest } else { value - rest - step };
+    let rest = value.checked_rem(step).unwrap_or(value);
+    let floor = value.saturating_sub(rest);
+    let floor = if rest.is_zero() || rest.is_sign_positive() { floor } else { floor.saturating_sub(step) };
     floor.normalize()
 }
 
 /// The smallest multiple of `step` that is not below `value`. A step of zero leaves the value as it is.
 pub fn ceil_to(value: Decimal, step: Decimal) -> Decimal {
     let floor = floor_to(value, step);
-    if floor == value { floor } else { floor + step }
+    if floor == value { floor } else { floor.saturating_add(step) }
+}
+
+/// `a + b`, to be kept. `None` if the sum is not smaller than 10^24.
+pub(super) fn kept_sum(a: Decimal, b: Decimal) -> Option<Decimal> {
+    a.checked_add(b).filter(|sum| is_kept(*sum))
+}
+
+/// Whether a number is small enough to be kept.
+pub(super) fn is_kept(value: Decimal) -> bool {
+    value.abs() < KEPT_BOUND
+}
+
+/// `amount·part / whole`, cut to so many decimals: what of an amount goes with a part. Zero if there is no whole.
+pub(super) fn share(amount: Decimal, part: Decimal, whole: Decimal, decimals: u32) -> Decimal {
+    let exact = amount.checked_mul(part).and_then(|product| product.checked_div(whole));
+    let share = exact.or_else(|| amount.checked_mul(part.checked_div(whole)?));
+    share.unwrap_or_default().trunc_with_scale(decimals).normalize()
 }
 
 /// `numerator / denominator`, rounded down to `step` without passing through a rounded quotient: the result
@@ -106,7 +131,7 @@ pub fn text(value: Decimal) -> String {
 
 /// A percentage as a fraction: 1.5 is 0.015.
 pub fn fraction(percent: Decimal) -> Decimal {
-    percent * Decimal::new(1, 2)
+    percent.saturating_mul(Decimal::new(1, 2))
 }
 
 #[cfg(test)]

@@ -95,6 +95,9 @@ impl fmt::Display for Slot {
     }
 }
 
+/// Names of cycles after this one may be too long for the exchange: such a name is not this bot's.
+const LAST_CYCLE: u64 = 9_999_999_999;
+
 /// An order of this bot, whichever attempt it is. With the bot's name it is the `orderLinkId`.
 ///
 /// Orders of one cycle sort by slot, then attempt.
@@ -121,7 +124,7 @@ impl OrderKey {
         Self::parse(link_id.strip_prefix(bot.as_str())?.strip_prefix('-')?)
     }
 
-    /// Only the one spelling that this program writes is taken: no leading zeros, no plus signs.
+    /// Only what this program writes is taken: no leading zeros, no plus signs, and no number without room for the next.
     fn parse(text: &str) -> Option<Self> {
         fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
             let plain = digits == "0" || digits.starts_with(|first| matches!(first, '1'..='9'));
@@ -141,7 +144,8 @@ impl OrderKey {
         } else {
             return None;
         };
-        Some(Self { cycle: number(cycle)?, slot, attempt: number(attempt)? })
+        let (cycle, attempt) = (number(cycle)?, number(attempt)?);
+        (cycle <= LAST_CYCLE && attempt < u32::MAX).then_some(Self { cycle, slot, attempt })
     }
 }
 
@@ -210,7 +214,7 @@ impl OrderSpec {
     pub fn notional(&self) -> Decimal {
         match self {
             Self::MarketBuy { amount } => *amount,
-            Self::Limit { side: Side::Buy, price, quantity, .. } => *price * *quantity,
+            Self::Limit { side: Side::Buy, price, quantity, .. } => price.saturating_mul(*quantity),
             Self::MarketSell { .. } | Self::Limit { .. } => Decimal::ZERO,
         }
     }
@@ -336,7 +340,7 @@ mod tests {
 
     #[test]
     fn the_longest_name_fits_the_exchange() {
-        let key = OrderKey { cycle: 9_999_999_999, slot: Slot::Buy(100), attempt: u32::MAX };
+        let key = OrderKey { cycle: LAST_CYCLE, slot: Slot::Buy(100), attempt: u32::MAX };
         let link_id = key.link_id(&BotName::new("abcdefgh").unwrap());
         assert!(link_id.len() <= 36, "{link_id}");
     }
@@ -354,6 +358,8 @@ mod tests {
             "btc-01-0b-1",
             "btc-1-0b-+1",
             "btc-1-300b-1",
+            "btc-10000000000-0b-1",
+            "btc-1-0b-4294967295",
             "btc-1-1x-1",
             "btc-1-0q-1",
             "btc-1--1",

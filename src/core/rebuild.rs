@@ -71,8 +71,10 @@ pub fn rebuild(
         let mut carry = Decimal::ZERO;
         for _ in 0..DUST_ROUNDS {
             match replay(&cycles, first, newest, carry, mode, instrument) {
-                Err(Trouble::Short(by)) if carry + by < dust_limit(orders, instrument) => carry += by,
-                Err(Trouble::Short(by)) => return Err(format!("{} that were offered", money::text(by))),
+                Err(Trouble::Short(by)) => match carry.checked_add(by) {
+                    Some(more) if more < dust_limit(orders, instrument) => carry = more,
+                    _ => return Err(format!("{} that were offered", money::text(by))),
+                },
                 Err(Trouble::Contradiction(what)) => return Err(what),
                 Ok(records) => return Ok(records),
             }
@@ -145,7 +147,8 @@ fn lacks_base(told: &BTreeMap<OrderKey, Told<'_>>) -> bool {
 fn gaps(bot: &BotName, told: &BTreeMap<OrderKey, Told<'_>>) -> Vec<String> {
     let mut gaps = Vec::new();
     for (key, told) in told {
-        let executed: Decimal = told.executions.iter().map(|execution| execution.quantity).sum();
+        let quantities = told.executions.iter().map(|execution| execution.quantity);
+        let executed = quantities.fold(Decimal::ZERO, Decimal::saturating_add);
         if executed < told.report.executed_quantity {
             gaps.push(format!(
                 "executions of {} ({} of {} are told)",
@@ -162,7 +165,7 @@ fn gaps(bot: &BotName, told: &BTreeMap<OrderKey, Told<'_>>) -> Vec<String> {
 fn dust_limit(orders: &[OrderReport], instrument: &Instrument) -> Decimal {
     let prices = orders.iter().filter_map(|row| row.executed_value.checked_div(row.executed_quantity));
     let least = prices.filter_map(|price| instrument.min_notional.checked_div(price)).min();
-    least.unwrap_or_default().max(instrument.quantity_step * Decimal::TEN)
+    least.unwrap_or_default().max(instrument.quantity_step.saturating_mul(Decimal::TEN))
 }
 
 fn replay(

@@ -289,16 +289,10 @@ pub(super) fn offer_of(
         }
         Slot::Sell(_) | Slot::Buy(_) | Slot::Exit => None,
     };
-    let (levels, lots) = own.unwrap_or_else(|| {
-        let mut all = Lot::default();
-        for lot in cycle.lots.values() {
-            all.quantity += lot.quantity;
-            all.cost += lot.cost;
-        }
-        (cycle.lots.keys().copied().collect(), all)
-    });
+    let all = || (cycle.lots.keys().copied().collect(), Lot::total(cycle.lots.values()));
+    let (levels, lots) = own.unwrap_or_else(all);
     if lots.quantity < quantity {
-        return Err(quantity - lots.quantity);
+        return Err(quantity.saturating_sub(lots.quantity));
     }
     Ok(Offer { levels, cost: lots.cost_of_part(quantity, instrument) })
 }

@@ -16,17 +16,19 @@ impl Timestamp {
     pub fn of_date(text: &str) -> Option<Self> {
         // On machines of 32 bits the library ends in 2038. Within a century the calendar repeats itself every 28 years.
         const ROUND: u16 = 28;
-        const ROUND_DAYS: u64 = 28 * 365 + 7;
+        const ROUND_TIME: Duration = Duration::from_secs((28 * 365 + 7) * 24 * 3600);
         let (year, rest) = text.split_at_checked(4)?;
         let number: u16 = year.parse().ok()?;
-        let rounds = if (2038..2100).contains(&number) { (number - 2010) / ROUND } else { 0 };
+        let rounds = if (2038..2100).contains(&number) { number.saturating_sub(2010) / ROUND } else { 0 };
         let moment = match rounds {
             0 => humantime::parse_rfc3339_weak(text),
-            rounds => humantime::parse_rfc3339_weak(&format!("{}{rest}", number - rounds * ROUND)),
+            rounds => {
+                let earlier = number.saturating_sub(rounds.saturating_mul(ROUND));
+                humantime::parse_rfc3339_weak(&format!("{earlier}{rest}"))
+            }
         };
         let since = moment.ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-        let later = Duration::from_secs(u64::from(rounds) * ROUND_DAYS * 24 * 3600);
-        Some(Self(0).after(since.checked_add(later)?))
+        Some(Self(0).after(since.checked_add(ROUND_TIME.saturating_mul(rounds.into()))?))
     }
 
     /// The moment `duration` later; durations beyond the end of time saturate.
@@ -55,7 +57,7 @@ impl fmt::Display for Timestamp {
         const YEAR_10000: u64 = 253_402_300_800_000;
         match u64::try_from(self.0) {
             Ok(ms) if ms < YEAR_10000 => {
-                let moment = std::time::UNIX_EPOCH + Duration::from_millis(ms);
+                let moment = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(ms)).ok_or(fmt::Error)?;
                 write!(f, "{}", humantime::format_rfc3339_millis(moment))
             }
             _ => write!(f, "{} ms", self.0),

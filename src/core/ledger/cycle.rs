@@ -9,7 +9,7 @@ use super::super::money::{self, Decimal};
 use super::super::order::{OrderKey, OrderSpec, OrderStatus, Side, Slot};
 use super::super::record::{ExitCause, Reason, Refusal};
 use super::super::time::Timestamp;
-use super::{Contradiction, contradiction};
+use super::{Contradiction, contradiction, difference, sum};
 
 /// Cost is divided to this many decimals when a sell ends half filled; the rest keeps the rounding.
 pub(super) const COST_SCALE: u32 = 12;
@@ -142,11 +142,21 @@ pub enum End {
 }
 
 impl Lot {
-    pub(super) fn add(&mut self, quantity: Decimal, cost: Decimal, since: Option<Timestamp>) {
+    pub(super) fn add(&mut self, other: &Self) -> Result<(), Contradiction> {
         // Sums of products collect zeros behind the point, and 28 digits are all there is.
-        self.quantity = (self.quantity + quantity).normalize();
-        self.cost = (self.cost + cost).normalize();
-        self.since = [self.since, since].into_iter().flatten().min();
+        self.quantity = sum(self.quantity, other.quantity)?.normalize();
+        self.cost = sum(self.cost, other.cost)?.normalize();
+        self.since = [self.since, other.since].into_iter().flatten().min();
+        Ok(())
+    }
+
+    /// All of these together.
+    pub(in crate::core) fn total<'l>(lots: impl IntoIterator<Item = &'l Self>) -> Self {
+        lots.into_iter().fold(Self::default(), |total, lot| Self {
+            quantity: total.quantity.saturating_add(lot.quantity),
+            cost: total.cost.saturating_add(lot.cost),
+            since: [total.since, lot.since].into_iter().flatten().min(),
+        })
     }
 
     /// The part of its cost that goes with selling `quantity` of it: all of it with the last whole step, for what
@@ -156,8 +166,7 @@ impl Lot {
         if quantity >= sellable {
             return self.cost;
         }
-        let share = self.cost.checked_mul(quantity).and_then(|product| product.checked_div(sellable));
-        share.map_or(Decimal::ZERO, |share| share.trunc_with_scale(COST_SCALE).normalize())
+        money::share(self.cost, quantity, sellable, COST_SCALE)
     }
 }
 
@@ -231,15 +240,15 @@ impl Order {
 
     /// What is left of its quantity, in base coin; zero for orders sized in quote coin.
     pub fn leaves_quantity(&self) -> Decimal {
-        self.spec.quantity().map_or(Decimal::ZERO, |quantity| (quantity - self.executed_quantity).max(Decimal::ZERO))
+        self.spec.quantity().unwrap_or_default().saturating_sub(self.executed_quantity).max(Decimal::ZERO)
     }
 
     /// The most quote coin that the rest of a live buy can still cost.
     pub fn leaves_notional(&self) -> Decimal {
         match self.spec {
             _ if !self.is_live() => Decimal::ZERO,
-            OrderSpec::Limit { side: Side::Buy, price, .. } => price * self.leaves_quantity(),
-            OrderSpec::MarketBuy { amount } => (amount - self.executed_value).max(Decimal::ZERO),
+            OrderSpec::Limit { side: Side::Buy, price, .. } => price.saturating_mul(self.leaves_quantity()),
+            OrderSpec::MarketBuy { amount } => amount.saturating_sub(self.executed_value).max(Decimal::ZERO),
             OrderSpec::Limit { .. } | OrderSpec::MarketSell { .. } => Decimal::ZERO,
         }
     }
@@ -252,12 +261,7 @@ impl Order {
         if self.executed_quantity >= self.offered.quantity {
             return self.offered.cost;
         }
-        let share = self
-            .offered
-            .cost
-            .checked_mul(self.executed_quantity)
-            .and_then(|product| product.checked_div(self.offered.quantity));
-        share.map_or(Decimal::ZERO, |share| share.trunc_with_scale(COST_SCALE).normalize())
+        money::share(self.offered.cost, self.executed_quantity, self.offered.quantity, COST_SCALE)
     }
 
     /// How it ends if the executions that are booked are all there can be.
@@ -317,7 +321,7 @@ impl Cycle {
         let attempt = match self.latest(slot) {
             None => 1,
             Some((key, order)) if order.end() == Some(End::Absent) => key.attempt,
-            Some((key, _)) => key.attempt + 1,
+            Some((key, _)) => key.attempt.saturating_add(1),
         };
         OrderKey { cycle: self.number, slot, attempt }
     }
@@ -335,35 +339,31 @@ impl Cycle {
 
     /// Everything held: lots and what live sells offer, less what those have sold.
     pub fn held(&self) -> Lot {
-        let mut held = Lot::default();
-        for lot in self.lots.values() {
-            held.quantity += lot.quantity;
-            held.cost += lot.cost;
-            held.since = [held.since, lot.since].into_iter().flatten().min();
-        }
+        let Lot { mut quantity, mut cost, since } = Lot::total(self.lots.values());
         for (_, order) in self.live_orders().filter(|(key, _)| key.slot.side() == Side::Sell) {
-            held.quantity += order.offered.quantity - order.executed_quantity.min(order.offered.quantity);
-            held.cost += order.offered.cost - order.cost_of_sold();
+            let Lot { quantity: offered, cost: offered_cost, .. } = order.offered;
+            quantity = quantity.saturating_add(offered.saturating_sub(order.executed_quantity.min(offered)));
+            cost = cost.saturating_add(offered_cost.saturating_sub(order.cost_of_sold()));
         }
-        Lot { quantity: held.quantity.normalize(), cost: held.cost.normalize(), since: held.since }
+        Lot { quantity: quantity.normalize(), cost: cost.normalize(), since }
     }
 
     /// Quote coin bound: the cost of what is held, and the most that live buys can still cost.
     pub fn committed(&self) -> Decimal {
-        self.live_orders().fold(self.held().cost, |sum, (_, order)| sum + order.leaves_notional())
+        self.live_orders().fold(self.held().cost, |sum, (_, order)| sum.saturating_add(order.leaves_notional()))
     }
 
-    /// The average price of the base order, once it is settled with fills.
+    /// The average price of the base order, once it is settled with fills; saturated, so that none is bought again.
     pub fn base_price(&self) -> Option<Decimal> {
         let (mut quantity, mut value) = (Decimal::ZERO, Decimal::ZERO);
         for (_, order) in self.attempts(Slot::Buy(0)) {
             if order.is_live() {
                 return None;
             }
-            quantity += order.executed_quantity;
-            value += order.executed_value;
+            quantity = quantity.saturating_add(order.executed_quantity);
+            value = value.saturating_add(order.executed_value);
         }
-        value.checked_div(quantity)
+        (!quantity.is_zero()).then(|| value.checked_div(quantity).unwrap_or(Decimal::MAX))
     }
 
     /// Takes coins that are gone from the lots, the deepest level first. Their cost is lost.
@@ -371,13 +371,12 @@ impl Cycle {
         let mut left = quantity;
         for lot in self.lots.values_mut().rev() {
             let part = left.min(lot.quantity).max(Decimal::ZERO);
-            let share = lot.cost.checked_mul(part).and_then(|product| product.checked_div(lot.quantity));
             let whole = part == lot.quantity;
-            let cost = if whole { lot.cost } else { share.unwrap_or_default().trunc_with_scale(COST_SCALE) };
-            lot.quantity = (lot.quantity - part).normalize();
-            lot.cost = (lot.cost - cost).normalize();
-            self.profit = (self.profit - cost).normalize();
-            left -= part;
+            let cost = if whole { lot.cost } else { money::share(lot.cost, part, lot.quantity, COST_SCALE) };
+            lot.quantity = difference(lot.quantity, part)?.normalize();
+            lot.cost = difference(lot.cost, cost)?.normalize();
+            self.profit = difference(self.profit, cost)?.normalize();
+            left = difference(left, part)?;
         }
         if left.is_zero() {
             return Ok(());

@@ -176,7 +176,7 @@ impl Ledger {
             Record::CycleClosed { cycle, profit } => self.close_cycle(time, *cycle, *profit)?,
             Record::CoinsMissing { quantity, .. } => {
                 self.open_cycle_mut("coins missing")?.write_off(*quantity)?;
-                self.totals.written_off = (self.totals.written_off + *quantity).normalize();
+                self.totals.written_off = sum(self.totals.written_off, *quantity)?.normalize();
             }
             Record::Alarmed { cause, message } => drop(self.alarms.insert(*cause, message.clone())),
             Record::AlarmCleared { cause } => drop(self.alarms.remove(cause)),
@@ -185,7 +185,10 @@ impl Ledger {
                     self.apply(time, record)?;
                 }
             }
-            Record::Snapshot { ledger } => *self = (**ledger).clone(),
+            Record::Snapshot { ledger } => {
+                *self = (**ledger).clone();
+                self.check_range()?;
+            }
         }
         if self.watching {
             self.watched = self.time;
@@ -216,6 +219,10 @@ impl Ledger {
 
     fn open_cycle_mut(&mut self, what: &str) -> Result<&mut Cycle, Contradiction> {
         self.cycle.as_mut().ok_or_else(|| Contradiction(format!("{what} while no cycle is open")))
+    }
+
+    fn lot_mut(&mut self, level: u8, what: &str) -> Result<&mut Lot, Contradiction> {
+        Ok(self.open_cycle_mut(what)?.lots.entry(level).or_default())
     }
 
     fn live_order(&mut self, key: OrderKey, what: &str) -> Result<&mut Order, Contradiction> {
@@ -253,7 +260,7 @@ impl Ledger {
             let mut taken = Lot::default();
             for level in &offer.levels {
                 let lot = cycle.lots.remove(level).unwrap_or_default();
-                taken.add(lot.quantity, lot.cost, lot.since);
+                taken.add(&lot)?;
             }
             if quantity > taken.quantity || offer.cost > taken.cost {
                 return contradiction(format!(
@@ -265,11 +272,11 @@ impl Ledger {
                 ));
             }
             order.home = offer.levels.first().copied().unwrap_or(0);
-            let left = taken.quantity - quantity;
+            let left = difference(taken.quantity, quantity)?;
             // Dust waits for nothing; what could be sold waits for its own offer.
             let sellable = instrument.as_ref().is_some_and(|instrument| !instrument.quantity_down(left).is_zero());
             let since = taken.since.filter(|_| sellable);
-            let rest = Lot { quantity: left, cost: taken.cost - offer.cost, since };
+            let rest = Lot { quantity: left, cost: difference(taken.cost, offer.cost)?, since };
             cycle.lots.insert(order.home, rest);
             order.offered = Lot { quantity, cost: offer.cost, since: taken.since };
         }
@@ -288,13 +295,11 @@ impl Ledger {
             return Ok(());
         };
         let whole = order.offered.clone();
-        let cost = whole.cost.checked_mul(quantity).and_then(|product| product.checked_div(whole.quantity));
-        let cost = cost.unwrap_or_default().trunc_with_scale(COST_SCALE).normalize();
+        let cost = money::share(whole.cost, quantity, whole.quantity, COST_SCALE);
         order.offered = Lot { quantity, cost, since: whole.since };
+        let (quantity, cost) = (difference(whole.quantity, quantity)?, difference(whole.cost, cost)?);
         let home = order.home;
-        let lots = &mut self.open_cycle_mut("amended")?.lots;
-        lots.entry(home).or_default().add(whole.quantity - quantity, whole.cost - cost, Some(time));
-        Ok(())
+        self.lot_mut(home, "amended")?.add(&Lot { quantity, cost, since: Some(time) })
     }
 
     fn settle_unexecuted(&mut self, time: Timestamp, key: OrderKey, end: End) -> Result<(), Contradiction> {
@@ -331,16 +336,15 @@ impl Ledger {
         let (base_fee, quote_fee) = (fee(base_coin), fee(quote_coin));
         let settled = match execution.side {
             Side::Buy if self.is_late(key, &execution.exec_id) => {
-                let bought =
-                    Lot { quantity: execution.quantity - base_fee, cost: execution.value + quote_fee, since: None };
-                self.book_late(time, &bought, &execution.exec_id);
+                self.book_late(bought(time, execution, base_fee, quote_fee)?, &execution.exec_id)?;
                 None
             }
             _ => self.book_live(time, key, execution, base_fee, quote_fee)?,
         };
         self.fees.observe(execution, base_fee, quote_fee);
-        *self.totals.fees.entry(execution.fee_coin.clone()).or_default() += execution.fee;
-        self.totals.executions += 1;
+        let fees = self.totals.fees.entry(execution.fee_coin.clone()).or_default();
+        *fees = sum(*fees, execution.fee)?;
+        self.totals.executions = self.totals.executions.saturating_add(1);
         match settled {
             Some(end) => self.settle(time, key, end),
             None => Ok(()),
@@ -348,13 +352,13 @@ impl Ledger {
     }
 
     /// What a lost order of the closed cycle has bought goes where that cycle's other lots went.
-    fn book_late(&mut self, time: Timestamp, bought: &Lot, exec_id: &str) {
+    fn book_late(&mut self, bought: Lot, exec_id: &str) -> Result<(), Contradiction> {
         if let Some(closed) = &mut self.closed {
             closed.note(exec_id);
         }
         match &mut self.cycle {
-            Some(cycle) => cycle.lots.entry(0).or_default().add(bought.quantity, bought.cost, Some(time)),
-            None => self.carry.add(bought.quantity, bought.cost, None),
+            Some(cycle) => cycle.lots.entry(0).or_default().add(&bought),
+            None => self.carry.add(&Lot { since: None, ..bought }),
         }
     }
 
@@ -374,8 +378,8 @@ impl Ledger {
         if !order.exec_ids.insert(execution.exec_id.clone()) {
             return contradiction(format!("execution {} of order {key} booked twice", execution.exec_id));
         }
-        order.executed_quantity += execution.quantity;
-        order.executed_value += execution.value;
+        order.executed_quantity = sum(order.executed_quantity, execution.quantity)?;
+        order.executed_value = sum(order.executed_value, execution.value)?;
         order.last_execution = Some(time);
         if order.state == OrderState::Planned {
             order.state = OrderState::Open;
@@ -388,13 +392,13 @@ impl Ledger {
                     Slot::Buy(level) | Slot::Sell(level) => level,
                     Slot::Exit => home,
                 };
-                let lot = self.open_cycle_mut("executed")?.lots.entry(level).or_default();
-                lot.add(execution.quantity - base_fee, execution.value + quote_fee, Some(time));
+                self.lot_mut(level, "executed")?.add(&bought(time, execution, base_fee, quote_fee)?)?;
             }
             Side::Sell => {
-                order.proceeds += execution.value - quote_fee;
+                order.proceeds = sum(order.proceeds, difference(execution.value, quote_fee)?)?;
                 // A sell's fee in base coin is rare (it takes from what is left), but coins are coins.
-                self.open_cycle_mut("executed")?.lots.entry(home).or_default().quantity -= base_fee;
+                let lot = self.lot_mut(home, "executed")?;
+                lot.quantity = difference(lot.quantity, base_fee)?;
             }
         }
         Ok(settled)
@@ -406,21 +410,24 @@ impl Ledger {
         order.exec_ids = BTreeSet::new();
         let executed = order.executed_quantity > Decimal::ZERO;
         let sold_cost = order.cost_of_sold();
-        let rest = order.offered.quantity - order.executed_quantity;
-        let (proceeds, home, since, cost_rest) =
-            (order.proceeds, order.home, order.offered.since, order.offered.cost - sold_cost);
+        let Lot { quantity, cost, since } = order.offered;
+        let rest = Lot {
+            quantity: difference(quantity, order.executed_quantity)?,
+            cost: difference(cost, sold_cost)?,
+            since: since.or(Some(time)),
+        };
+        let (proceeds, home) = (order.proceeds, order.home);
         let cycle = self.open_cycle_mut("settled")?;
         match key.slot.side() {
             Side::Buy if executed => cycle.bought = Some(time),
             Side::Buy => {}
             Side::Sell => {
                 if executed {
-                    cycle.profit = (cycle.profit + proceeds - sold_cost).normalize();
+                    cycle.profit = difference(sum(cycle.profit, proceeds)?, sold_cost)?.normalize();
                     cycle.sold = Some(time);
                 }
-                if !rest.is_zero() {
-                    let since = since.or(Some(time));
-                    cycle.lots.entry(home).or_default().add(rest, cost_rest, since);
+                if !rest.quantity.is_zero() {
+                    cycle.lots.entry(home).or_default().add(&rest)?;
                 }
             }
         }
@@ -444,10 +451,36 @@ impl Ledger {
         self.carry = Lot { since: None, ..cycle.held() };
         self.closed = Some(ClosedCycle::new(&cycle));
         self.last_end = Some(cycle.sold.unwrap_or(time));
-        self.totals.cycles += 1;
-        self.totals.profit += profit;
+        self.totals.cycles = self.totals.cycles.saturating_add(1);
+        self.totals.profit = sum(self.totals.profit, profit)?;
         Ok(())
     }
+
+    /// Whether what a snapshot adds up to could have been kept.
+    fn check_range(&self) -> Result<(), Contradiction> {
+        let mut numbers = vec![self.carry.quantity, self.carry.cost, self.totals.profit, self.totals.written_off];
+        if let Some(cycle) = &self.cycle {
+            numbers.extend([cycle.held().quantity, cycle.committed(), cycle.profit]);
+        }
+        match numbers.into_iter().find(|number| !money::is_kept(*number)) {
+            Some(number) => contradiction(format!("{number} is too large to be kept")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The lot that an execution of a buy brings.
+fn bought(time: Timestamp, execution: &Execution, base_fee: Decimal, quote_fee: Decimal) -> Result<Lot, Contradiction> {
+    let quantity = difference(execution.quantity, base_fee)?;
+    Ok(Lot { quantity, cost: sum(execution.value, quote_fee)?, since: Some(time) })
+}
+
+fn sum(a: Decimal, b: Decimal) -> Result<Decimal, Contradiction> {
+    money::kept_sum(a, b).ok_or_else(|| Contradiction(format!("{a} and {b} are together too large to be kept")))
+}
+
+fn difference(a: Decimal, b: Decimal) -> Result<Decimal, Contradiction> {
+    sum(a, Decimal::ZERO.saturating_sub(b))
 }
 
 impl ObservedFees {

@@ -213,7 +213,7 @@ impl Decider<'_> {
         let pause_over = ledger.last_end.map_or(ledger.time, |end| end.after(parameters.cycle_delay));
         let due = pause_over.max(self.situation.open_not_before);
         if self.is_due(due) && !self.buys_forbidden(None) {
-            self.decision.steps.push(Step::OpenCycle { cycle: ledger.last_cycle + 1 });
+            self.decision.steps.push(Step::OpenCycle { cycle: ledger.last_cycle.saturating_add(1) });
         }
     }
 
@@ -256,12 +256,12 @@ impl Decider<'_> {
         let fraction = super::money::fraction(parameters.stop_loss_percent?);
         let held = cycle.held();
         let average = held.cost.checked_div(held.quantity).filter(|average| *average > Decimal::ZERO)?;
-        let trigger = average * (Decimal::ONE - fraction);
+        let trigger = average.saturating_mul(Decimal::ONE.saturating_sub(fraction));
         self.decision.wants_quote = true;
         self.decision.trigger = Some(trigger);
         let price = quote?.last;
         // What is too small to sell is no loss to be stopped: it would be, cycle after cycle.
-        let worth = price.checked_mul(instrument.quantity_down(held.quantity))?;
+        let worth = price.saturating_mul(instrument.quantity_down(held.quantity));
         (price <= trigger && worth >= instrument.min_notional).then_some(ExitCause::StopLoss { price, trigger })
     }
 
@@ -286,8 +286,9 @@ impl Decider<'_> {
             return;
         }
         // The price is known well enough to tell dust; where it is not, the exchange's refusal tells it.
-        let dust = self.situation.quote.is_some_and(|quote| quote.bid * quantity < instrument.min_notional)
-            || latest.is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::Filter)));
+        let dust =
+            self.situation.quote.is_some_and(|quote| quote.bid.saturating_mul(quantity) < instrument.min_notional)
+                || latest.is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::Filter)));
         if quantity.is_zero() || dust {
             self.close_cycle(cycle);
             return;
@@ -333,7 +334,7 @@ impl Decider<'_> {
             return;
         };
         // What an earlier cycle left may be too little to be sold: it takes its part of the capital, and must not stop the rest.
-        let room = parameters.max_capital - cycle.committed();
+        let room = parameters.max_capital.saturating_sub(cycle.committed());
         let amount = super::money::floor_to(parameters.base_order_amount.min(room), instrument.amount_step);
         let affordable = amount >= instrument.min_notional;
         let due = self.is_due(self.retry_due(cycle, Slot::Buy(0)));
@@ -364,7 +365,7 @@ impl Decider<'_> {
         };
         let doubled = |pause: Duration| {
             let doublings = order.refused_in_a_row().saturating_sub(1).min(16);
-            (pause * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
+            pause.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
         };
         let unasked = order.cancel_asked.is_none() && order.executed_quantity.is_zero();
         at.after(match end {

@@ -39,11 +39,12 @@ impl<'c> Reading<'c> {
                     continue;
                 }
             };
-            let level = usize::from(level);
-            if reading.levels.len() <= level {
-                reading.levels.resize(level + 1, [None; 2]);
+            while reading.levels.len() <= usize::from(level) {
+                reading.levels.push([None; 2]);
             }
-            reading.levels[level][side] = Some(found);
+            if let Some(latest) = reading.levels.get_mut(usize::from(level)).and_then(|both| both.get_mut(side)) {
+                *latest = Some(found);
+            }
         }
         reading
     }

@@ -94,7 +94,7 @@ impl Decider<'_> {
         let parameters = self.situation.parameters;
         // The market has fallen below the level: rest as high as a maker can, or, where taking is allowed, ask no more than
         // the market does, for the exchange refuses a price that is too far above it.
-        let reach = |ask: Decimal| if parameters.post_only { ask - instrument.tick_size } else { ask };
+        let reach = |ask: Decimal| if parameters.post_only { ask.saturating_sub(instrument.tick_size) } else { ask };
         let quote = self.situation.quote.filter(|_| market_matters);
         let price = quote.map_or(rebuy.price, |quote| rebuy.price.min(instrument.price_down(reach(quote.ask))));
         if instrument.check_limit(price, rebuy.quantity).is_err() {
@@ -103,10 +103,11 @@ impl Decider<'_> {
         let spec =
             OrderSpec::Limit { side: Side::Buy, price, quantity: rebuy.quantity, post_only: parameters.post_only };
         let committed = committed.get_or_insert_with(|| cycle.committed());
-        if *committed + spec.notional() > parameters.max_capital {
+        let with_this = committed.checked_add(spec.notional()).filter(|sum| *sum <= parameters.max_capital);
+        let Some(with_this) = with_this else {
             return;
-        }
-        *committed += spec.notional();
+        };
+        *committed = with_this;
         self.place(cycle, slot, spec, None, reason_of(rebuy, base_price));
     }
 

@@ -77,12 +77,7 @@ impl Decider<'_> {
     fn groups(&self, cycle: &Reading<'_>) -> Vec<Group> {
         match self.situation.parameters.take_profit_mode {
             TakeProfitMode::Average => {
-                let mut lots = Lot::default();
-                for lot in cycle.lots.values() {
-                    lots.quantity += lot.quantity;
-                    lots.cost += lot.cost;
-                }
-                vec![Group { slot: Slot::Sell(0), level: None, lots }]
+                vec![Group { slot: Slot::Sell(0), level: None, lots: Lot::total(cycle.lots.values()) }]
             }
             TakeProfitMode::PerLevel => cycle
                 .lots
@@ -102,7 +97,7 @@ impl Decider<'_> {
         let Some(due) = self.offer_due(cycle, group) else {
             return false;
         };
-        let all = order.leaves_quantity() + group.lots.quantity;
+        let all = order.leaves_quantity().saturating_add(group.lots.quantity);
         let could_cover = instrument.quantity_down(all.min(instrument.max_limit_quantity));
         could_cover > order.leaves_quantity() && self.is_due(due)
     }
@@ -125,7 +120,7 @@ impl Decider<'_> {
         }
         // The market has passed the price: rest as low as a maker can, or, where taking is allowed, ask no less than the
         // market gives, for the exchange refuses a price that is too far below it.
-        let reach = |bid: Decimal| if parameters.post_only { bid + instrument.tick_size } else { bid };
+        let reach = |bid: Decimal| if parameters.post_only { bid.saturating_add(instrument.tick_size) } else { bid };
         let quote = self.situation.quote.filter(|_| market_matters);
         let price = quote.map_or(price, |quote| price.max(instrument.price_up(reach(quote.bid))));
         let spec = OrderSpec::Limit { side: Side::Sell, price, quantity, post_only: parameters.post_only };
