@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::engine::ports::{Fault, FaultKind};
+
 /// The exit codes. Scripts and supervisors depend on them: none ever changes its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -50,6 +52,18 @@ impl Failure {
     /// A failure with this code and message.
     pub fn new(code: Exit, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string() }
+    }
+}
+
+impl From<Fault> for Failure {
+    /// A question to the exchange brought no answer.
+    fn from(fault: Fault) -> Self {
+        let code = match fault.kind {
+            FaultKind::KeyRefused => Exit::KeyRefused,
+            FaultKind::ConfigurationRefused => Exit::Configuration,
+            _ => Exit::Unreachable,
+        };
+        Self::new(code, fault)
     }
 }
 

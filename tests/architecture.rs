@@ -65,7 +65,25 @@ const PARTS: &[Part] = &[
         may_import: &["core", "exit"],
         because: "the command line only turns words into wishes",
     },
-    Part { name: "exit", may_import: &[], because: "exit codes depend on nothing" },
+    Part {
+        name: "exit",
+        may_import: &["engine::ports"],
+        because: "an exit code says what a fault means to a supervisor, whoever met it",
+    },
+    Part {
+        name: "inspection",
+        may_import: &[
+            "core",
+            "bybit::KeyInfo",
+            "bybit::TlsRoots",
+            "config",
+            "engine::ports",
+            "exit",
+            "journal::History",
+            "narrator",
+        ],
+        because: "an inspection explains what it is handed: it reads no file, asks nobody, and knows no command",
+    },
     Part {
         name: "state_directory",
         may_import: &["core", "engine::ports"],

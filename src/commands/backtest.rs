@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::market;
-use super::trade::{exit_of, load};
+use super::trade::exit_of;
+use super::{load_or_example, market};
 use crate::backtest::course::{Course, Trade};
 use crate::backtest::summary::Summary;
 use crate::backtest::{self, End, Obstacle};
 use crate::command_line::{self, CandlePath};
-use crate::config;
 use crate::core::instrument::Instrument;
 use crate::core::money::{self, Decimal, text};
 use crate::core::order::Side;
@@ -60,11 +59,7 @@ pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`] when the configuration or the candles are wrong.
 pub(super) fn play(options: &command_line::Backtest, observer: &mut dyn Observer) -> Result<Played, Failure> {
-    let config = match &options.config {
-        Some(path) => load(path)?,
-        None => config::parse(config::EXAMPLE, Path::new("the built-in example"))
-            .map_err(|error| Failure::new(Exit::Bug, error))?,
-    };
+    let config = load_or_example(options.config.as_deref())?;
     let parameters = &config.parameters;
     let mut listing = market::listing(&parameters.symbol);
     listing.slippage = money::fraction(options.slippage);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
-use super::plan::assumed_instrument;
 use crate::bybit::public::{MarketSignal, PublicStream};
 use crate::bybit::{Environment, Hosts, StreamHandle, StreamTimings, Tls};
 use crate::core::parameters::Parameters;
 use crate::core::{Decimal, Timestamp, ladder};
 use crate::exit::{Exit, Failure};
+use crate::inspection::plan::assumed_instrument;
 use crate::simulation::Settings;
 use crate::simulation::market::random_walk::Liveliness;
 use crate::simulation::market::{Candles, Market, PricePoint, RandomWalk};

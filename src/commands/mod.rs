@@ -1,7 +1,6 @@
-//! The commands: each takes what the command line and the configuration say and the parts it needs, and gives
-//! back text for standard output, or a [`Failure`].
+//! The commands: each wires the parts it needs and prints what comes of them, or gives back a [`Failure`].
 //!
-//! What can be computed is computed by pure functions; the program's entry hands them what they need.
+//! What can be computed is computed elsewhere, by functions that take data. A command reads, asks, hands over and prints.
 
 pub mod audit;
 pub mod backtest;
@@ -10,8 +9,6 @@ pub mod doctor;
 pub mod exchange;
 pub mod explain;
 pub mod fetch;
-pub mod inquiry;
-pub mod inspection;
 pub mod live_feed;
 pub mod market;
 pub mod paper;
@@ -22,11 +19,14 @@ pub mod status;
 pub mod sweep;
 pub mod trade;
 
-use crate::engine::ports::{Fault, FaultKind};
+use std::path::Path;
+
+use crate::config::{self, Config, Variables};
 use crate::exit::{Exit, Failure};
 use crate::journal::Damage;
+use crate::state_directory::StateDirectory;
 
-/// The failure of a command that cannot read the journal: a disk that does not give it is another matter than a journal
+/// The failure of a command that cannot read the journal. A disk that does not give it is another matter than a journal
 /// that is damaged.
 pub fn journal_failure(damage: Damage) -> Failure {
     let code = match damage {
@@ -36,12 +36,20 @@ pub fn journal_failure(damage: Damage) -> Failure {
     Failure::new(code, damage)
 }
 
-/// The failure of a command whose question to the exchange brought no answer.
-pub fn failure_of(fault: &Fault) -> Failure {
-    let code = match fault.kind {
-        FaultKind::KeyRefused => Exit::KeyRefused,
-        FaultKind::ConfigurationRefused => Exit::Configuration,
-        _ => Exit::Unreachable,
-    };
-    Failure::new(code, fault)
+/// The configuration of a file, or the built-in example where none is named.
+fn load_or_example(path: Option<&Path>) -> Result<Config, Failure> {
+    match path {
+        Some(path) => trade::load(path),
+        None => config::parse(config::EXAMPLE, Path::new("the built-in example"))
+            .map_err(|error| Failure::new(Exit::Bug, error)),
+    }
+}
+
+/// The state directory to read: the named one, which must be there, or that of the configuration.
+fn directory_to_read(named: Option<&Path>, config: &Path, variables: Variables<'_>) -> Result<StateDirectory, Failure> {
+    match named {
+        None => trade::directory_of(&trade::load(config)?, variables),
+        Some(path) if path.is_dir() => Ok(StateDirectory::new(path.to_owned())),
+        Some(path) => Err(Failure::new(Exit::State, format!("{}: there is no such directory", path.display()))),
+    }
 }

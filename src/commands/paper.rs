@@ -4,7 +4,6 @@
 //! On a random walk or recorded candles, bot and exchange share one virtual clock and move in lockstep: one seed gives
 //! one result, at any speed. On the live market both follow the wall clock.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -13,15 +12,15 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::json;
 
 use super::live_feed::LiveFeed;
-use super::market;
-use super::trade::{exit_of, load, on_signals};
+use super::trade::{exit_of, on_signals};
+use super::{load_or_example, market};
 use crate::backtest;
 use crate::bybit::{
     Client, Credentials, Environment, ExchangeClock, Hosts, HttpLimits, HttpTransport, PrivateStream, StreamTimings,
     Tls,
 };
 use crate::command_line;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::core::Decimal;
 use crate::core::ledger::Ledger;
 use crate::core::money::text;
@@ -47,11 +46,7 @@ const SEED: u64 = 1;
 /// # Errors
 /// [`Failure`] when the configuration or the market is wrong.
 pub fn paper(options: &command_line::Paper) -> Result<(), Failure> {
-    let mut config = match &options.config {
-        Some(path) => load(path)?,
-        None => config::parse(config::EXAMPLE, Path::new("the built-in example"))
-            .map_err(|error| Failure::new(Exit::Bug, error))?,
-    };
+    let mut config = load_or_example(options.config.as_deref())?;
     if let Some(cycles) = options.cycles {
         config.parameters.max_cycles = cycles;
     }

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::trade::{directory_of, load};
-use super::{backtest, journal_failure};
+use super::{backtest, directory_to_read, journal_failure};
 use crate::backtest::End;
 use crate::backtest::summary::Summary;
 use crate::command_line::{self, JournalSource, Subject};
@@ -21,7 +20,6 @@ use crate::report::chronicle::Chronicle;
 use crate::report::sweep::Sweep;
 use crate::report::{self, Report, Source, prices};
 use crate::simulation::market::{self, Recording};
-use crate::state_directory::StateDirectory;
 
 /// `recompra report`.
 ///
@@ -74,13 +72,7 @@ fn of_backtest(options: &command_line::Backtest) -> Result<(String, Value), Fail
 }
 
 fn of_journal(source: &JournalSource, variables: Variables<'_>) -> Result<(String, Value), Failure> {
-    let directory = match &source.state_dir {
-        Some(path) => StateDirectory::new(path.clone()),
-        None => directory_of(&load(&source.config)?, variables)?,
-    };
-    if source.state_dir.is_some() && !directory.path().is_dir() {
-        return Err(Failure::new(Exit::State, format!("{}: there is no such directory", directory.path().display())));
-    }
+    let directory = directory_to_read(source.state_dir.as_deref(), &source.config, variables)?;
     let history = journal::history(&directory.journal()).map_err(journal_failure)?;
     let (chronicle, ledger) = Chronicle::of_entries(&history.entries)
         .map_err(|error| Failure::new(Exit::JournalDamaged, format!("{}: {error}", directory.journal().display())))?;

@@ -19,7 +19,6 @@ use serde_json::json;
 
 use self::file::CandleFile;
 use self::progress::Progress;
-use super::failure_of;
 use crate::bybit::transport::{HttpLimits, HttpTransport};
 use crate::bybit::{Client, Environment, ExchangeClock, Hosts, Interval, KLINES_A_PAGE, Kline, Tls};
 use crate::command_line;
@@ -148,10 +147,10 @@ impl Asking {
                 FaultKind::Refused | FaultKind::ConfigurationRefused => {
                     return Err(Failure::new(Exit::CommandLine, format!("{fault}; check --symbol")));
                 }
-                _ => return Err(failure_of(&fault)),
+                _ => return Err(fault.into()),
             };
             if attempt == ATTEMPTS || self.is_stopped() {
-                return Err(failure_of(&fault));
+                return Err(fault.into());
             }
             log::warn!("{fault}; asking again in {} s", wait.as_secs());
             self.clock.sleep(wait);

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::market;
-use super::trade::{exit_of, load};
+use super::trade::exit_of;
+use super::{load_or_example, market};
 use crate::backtest::Obstacle;
 use crate::command_line::{CandlePath, Sweep as Options, SweepMerge, SweepRun};
 use crate::config::{self, Config, Variations};
@@ -166,11 +166,8 @@ fn space(options: &SweepRun) -> Result<Space, Failure> {
 
 /// The configuration, and the same to be varied.
 fn configuration(path: Option<&Path>) -> Result<(Config, Variations), Failure> {
-    let Some(path) = path else {
-        let example = config::parse(config::EXAMPLE, Path::new("the built-in example"));
-        return Ok((example.map_err(|error| Failure::new(Exit::Bug, error))?, Variations::of(config::EXAMPLE)));
-    };
-    let config = load(path)?;
+    let config = load_or_example(path)?;
+    let Some(path) = path else { return Ok((config, Variations::of(config::EXAMPLE))) };
     let unreadable = |error| Failure::new(Exit::Configuration, format!("{}: {error}", path.display()));
     Ok((config, Variations::of(&std::fs::read_to_string(path).map_err(unreadable)?)))
 }
