@@ -45,6 +45,7 @@ pub mod inspection;
 pub mod journal;
 pub mod logging;
 pub mod narrator;
+pub mod progress;
 pub mod report;
 pub mod simulation;
 pub mod state_directory;

@@ -190,6 +190,17 @@ pub enum CandlePath {
     Optimistic,
 }
 
+impl CandlePath {
+    /// What the user writes for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Pessimistic => "pessimistic",
+            Self::Optimistic => "optimistic",
+        }
+    }
+}
+
 /// `recompra backtest`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backtest {

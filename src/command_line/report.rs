@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bpaf::{OptionParser, Parser, construct, long};
 
-use super::commands::{fee, no_cache, path, recorded, slippage, state_dir};
-use super::options::{files, json};
+use super::options::{fee, files, json, no_cache, other_config, path, recorded, slippage, state_dir};
 use super::{Backtest, CandlePath};
 use crate::core::Decimal;
 
@@ -60,15 +59,10 @@ struct ReportWords {
 
 pub(super) fn report() -> OptionParser<Report> {
     let market = recorded().optional();
-    let config = long("config")
-        .short('c')
-        .help(
-            "The configuration: whose journal, or with --market by which parameters; default recompra.toml, or with \
+    let config = other_config(
+        "The configuration: whose journal, or with --market by which parameters; default recompra.toml, or with \
                --market the built-in example",
-        )
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.toml"))
-        .optional();
+    );
     let path = path();
     let slippage = slippage();
     let fee_maker = fee("fee-maker", "Fee of resting orders in a backtest, a fraction");

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use bpaf::{OptionParser, Parser, construct, long, positional};
 
 use super::CandlePath;
-use super::commands::{fee, no_cache, path, recorded, slippage};
-use super::options::{files, json};
+use super::options::{fee, files, json, no_cache, other_config, path, recorded, slippage};
 use crate::core::Decimal;
 
 /// `recompra sweep`.
@@ -92,12 +91,7 @@ pub(super) fn sweep() -> OptionParser<Sweep> {
 
 fn run() -> impl Parser<SweepRun> {
     let market = recorded();
-    let config = long("config")
-        .short('c')
-        .help("Take the other parameters from this file instead of the built-in example")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.toml"))
-        .optional();
+    let config = other_config("Take the other parameters from this file instead of the built-in example");
     let set = long("set")
         .help("Values to try for a parameter; given for several, every combination is tried")
         .argument::<String>("KEY=FROM..TO/STEP|A,B,C")

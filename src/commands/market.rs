@@ -7,13 +7,14 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 
 use crate::bybit::public::{MarketSignal, PublicStream};
 use crate::bybit::{Environment, Hosts, StreamHandle, StreamTimings, Tls};
+use crate::command_line::CandlePath;
 use crate::core::parameters::Parameters;
-use crate::core::{Decimal, Timestamp, ladder};
+use crate::core::{Decimal, Timestamp, ladder, money};
 use crate::exit::{Exit, Failure};
 use crate::inspection::plan::assumed_instrument;
 use crate::simulation::Settings;
 use crate::simulation::market::random_walk::Liveliness;
-use crate::simulation::market::{Candles, Market, PricePoint, RandomWalk};
+use crate::simulation::market::{Candles, Market, Path as CandleOrder, PricePoint, RandomWalk, Recording};
 use crate::simulation::settings::{AccountSettings, DEFAULT_KEY, DEFAULT_SECRET, Listing};
 
 /// When the random walk begins: 2026-01-01 00:00 UTC.
@@ -32,6 +33,30 @@ pub fn listing(symbol: &str) -> Listing {
         start_price: Decimal::ONE_HUNDRED,
         ..Listing::btcusdt()
     })
+}
+
+/// The same, where market orders trade so many per cent worse than the best price.
+pub fn slipping(symbol: &str, percent: Decimal) -> Listing {
+    Listing { slippage: money::fraction(percent), ..listing(symbol) }
+}
+
+/// The candles of a file, to be played more than once. They are kept beside it in a faster form, unless `no_cache`.
+///
+/// # Errors
+/// [`Failure`] that names file, line and column.
+pub fn recording(file: &Path, listing: &Listing, no_cache: bool) -> Result<Recording, Failure> {
+    let tick_size = listing.instrument.tick_size;
+    let recording = if no_cache { Recording::read(file, tick_size) } else { Recording::open(file, tick_size) };
+    recording.map_err(|error| Failure::new(Exit::Configuration, error))
+}
+
+/// In which order the prices of a candle came.
+pub fn order(path: CandlePath) -> CandleOrder {
+    match path {
+        CandlePath::Nearest => CandleOrder::Nearest,
+        CandlePath::Pessimistic => CandleOrder::HighFirst,
+        CandlePath::Optimistic => CandleOrder::LowFirst,
+    }
 }
 
 /// An exchange with this one listing, and an account with money enough for the parameters.

@@ -21,6 +21,7 @@ pub mod trade;
 
 use std::path::Path;
 
+use crate::backtest::Obstacle;
 use crate::config::{self, Config, Variables};
 use crate::exit::{Exit, Failure};
 use crate::journal::Damage;
@@ -34,6 +35,14 @@ pub fn journal_failure(damage: Damage) -> Failure {
         Damage::Line { .. } | Damage::Newer { .. } => Exit::JournalDamaged,
     };
     Failure::new(code, damage)
+}
+
+/// The failure of a backtest that could not go on.
+fn obstacle_failure(obstacle: Obstacle) -> Failure {
+    match obstacle {
+        Obstacle::Market(error) => Failure::new(Exit::Configuration, error),
+        Obstacle::Engine(failure) => trade::exit_of(failure),
+    }
 }
 
 /// The configuration of a file, or the built-in example where none is named.

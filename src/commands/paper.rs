@@ -30,7 +30,7 @@ use crate::engine::{Assignment, CLOCK_INTERVAL, Engine, RECONCILE_INTERVAL, STRE
 use crate::exit::{Exit, Failure};
 use crate::journal::Forgetful;
 use crate::narrator::{Form, Narrator, cycles, signed};
-use crate::simulation::driver::{Driver, Pace, Source};
+use crate::simulation::driver::{Driver, Pace, PriceSource};
 use crate::simulation::lockstep::Lockstep;
 use crate::simulation::server::{Server, ServerOptions};
 use crate::simulation::settings::{DEFAULT_KEY, DEFAULT_SECRET};
@@ -94,7 +94,7 @@ fn live(config: &Config, options: &command_line::Paper) -> Result<(), Failure> {
     let market = market::live(symbol, public_stream, &tls)?;
     let hub = Hub::on_wall_clock(exchange_for(config, Some(market.first.price)));
     let bug = |error: std::io::Error| Failure::new(Exit::Bug, format!("no thread for the market: {error}"));
-    let mut driver = Driver::start(Arc::clone(&hub), symbol.clone(), Source::Live(market.points)).map_err(bug)?;
+    let mut driver = Driver::start(Arc::clone(&hub), symbol.clone(), PriceSource::Live(market.points)).map_err(bug)?;
     let stop = Arc::new(AtomicBool::new(false));
     let clock = ExchangeClock::new(Arc::clone(&stop));
     let (signals, received): (Sender<Signal>, Receiver<Signal>) = unbounded();

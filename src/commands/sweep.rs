@@ -3,42 +3,38 @@
 //! In: candles, the strategy's parameters, axes. Out: the file of results ([`crate::sweep`] has its format), and a table of
 //! the best sets, or one JSON object. A file that is there already is gone on with if it is of this very sweep.
 
-mod progress;
-mod shown;
-
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
-use super::trade::exit_of;
-use super::{load_or_example, market};
+use super::{load_or_example, market, obstacle_failure};
 use crate::backtest::Obstacle;
-use crate::command_line::{CandlePath, Sweep as Options, SweepMerge, SweepRun};
+use crate::command_line::{Shown, Sweep as Options, SweepMerge, SweepRun};
 use crate::config::{self, Config, Variations};
-use crate::core::money::{self, text};
+use crate::core::Timestamp;
+use crate::core::money::text;
 use crate::core::parameters::Parameters;
-use crate::core::{Decimal, Timestamp};
 use crate::exit::{Exit, Failure};
-use crate::simulation::market::{Path as CandleOrder, Recording};
+use crate::progress::Progress;
 use crate::simulation::settings::Listing;
 use crate::simulation::{Exchange, Settings};
 use crate::sweep::in_order::in_order;
+use crate::sweep::market::{MarketHead, split_place};
 use crate::sweep::measures::Measure;
 use crate::sweep::ranking::Ranking;
-use crate::sweep::results::{FORMAT, Head, Joined, Line, MarketHead, Trouble, Writer};
+use crate::sweep::reader::Joined;
+use crate::sweep::results::{FORMAT, Head, ResultsFileError, SetResult};
 use crate::sweep::space::{Axis, Shard, Space};
-use crate::sweep::{Refusal, Sweep};
-use progress::Progress;
+use crate::sweep::writer::Writer;
+use crate::sweep::{InvalidParameters, Sweep, shown};
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        let code = match &trouble {
-            Trouble::Io(..) => Exit::State,
-            Trouble::Busy(_) => Exit::Locked,
-            Trouble::Wrong(..) => Exit::Configuration,
+impl From<ResultsFileError> for Failure {
+    fn from(error: ResultsFileError) -> Self {
+        let code = match &error {
+            ResultsFileError::Io(..) => Exit::State,
+            ResultsFileError::Busy(_) => Exit::Locked,
+            ResultsFileError::Wrong(..) => Exit::Configuration,
         };
-        Self::new(code, trouble)
+        Self::new(code, error)
     }
 }
 
@@ -68,7 +64,19 @@ fn merge(options: &SweepMerge) -> Result<(), Failure> {
         }
         ranking.add(line);
     }
-    shown::show(&joined.head, &ranking, &options.shown)
+    show(&joined.head, &ranking, &options.shown)
+}
+
+/// Prints the ranking.
+fn show(head: &Head, ranking: &Ranking, wanted: &Shown) -> Result<(), Failure> {
+    match wanted.json {
+        true => println!("{}", shown::json(head, ranking)),
+        false => print!("{}", shown::text(head, ranking)),
+    }
+    if ranking.results == 0 && !ranking.refused.is_empty() {
+        return Err(Failure::new(Exit::Configuration, "every set was refused: change the axes or the configuration"));
+    }
+    Ok(())
 }
 
 fn run(options: &SweepRun) -> Result<(), Failure> {
@@ -79,24 +87,19 @@ fn run(options: &SweepRun) -> Result<(), Failure> {
     }
     let mut ranking = Ranking::new(Measure::named(&options.shown.rank).map_err(mistake)?, options.shown.top);
     let (config, variations) = configuration(options.config.as_deref())?;
-    let mut listing = market::listing(&config.parameters.symbol);
-    listing.slippage = money::fraction(options.slippage);
-    let recording = match options.no_cache {
-        true => Recording::read(&options.market, listing.instrument.tick_size),
-        false => Recording::open(&options.market, listing.instrument.tick_size),
-    };
-    let recording = recording.map_err(|error| Failure::new(Exit::Configuration, error))?;
-    let split = options.split.as_deref().map(|split| place_of(split, &recording)).transpose().map_err(mistake)?;
+    let listing = market::slipping(&config.parameters.symbol, options.slippage);
+    let recording = market::recording(&options.market, &listing, options.no_cache)?;
+    let split = options.split.as_deref().map(|split| split_place(split, &recording)).transpose().map_err(mistake)?;
     let head = Head {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        market: market_head(&options.market, &recording),
+        market: MarketHead::new(&options.market, &recording),
         parameters: serde_json::to_value(&config.parameters).map_err(|error| Failure::new(Exit::Bug, error))?,
         axes: space.axes().to_vec(),
         sample: space.sample(),
         sets: space.sets(),
         split: split.and_then(|at| recording.starts().get(at)).map(Timestamp::to_string),
-        path: path_name(options.path).to_owned(),
+        path: options.path.name().to_owned(),
         slippage: text(options.slippage),
         fee_maker: text(options.fee_maker),
         fee_taker: text(options.fee_taker),
@@ -113,14 +116,14 @@ fn run(options: &SweepRun) -> Result<(), Failure> {
         space: &space,
         in_sample: &in_sample,
         out_of_sample: out_of_sample.as_ref(),
-        path: order(options.path),
+        path: market::order(options.path),
         bot: &config.bot,
         taker_fee: options.fee_taker,
         read: &|changes| read(&variations, changes),
         exchange: &|parameters| exchange(parameters, &listing, options),
     };
     try_sets(&sweep, &head, options, &mut ranking)?;
-    shown::show(&head, &ranking, &options.shown)
+    show(&head, &ranking, &options.shown)
 }
 
 /// Runs every set that the file of results does not have yet.
@@ -134,21 +137,20 @@ fn try_sets(sweep: &Sweep<'_>, head: &Head, options: &SweepRun, ranking: &mut Ra
     // What a bot would tell while it trades, thousands would tell at once.
     log::set_max_level(log::max_level().min(log::LevelFilter::Error));
     let threads = options.threads.or(std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let mut progress = Progress::new(done, head.sets_here());
+    let first = done;
+    let mut progress = Progress::new(first, head.sets_here());
     let work = |place| sweep.line(head.number(place));
-    let take = |line: Result<Line, Obstacle>| -> Result<(), Failure> {
-        let line = line.map_err(|obstacle| match obstacle {
-            Obstacle::Market(error) => Failure::new(Exit::Configuration, error),
-            Obstacle::Engine(failure) => exit_of(failure),
-        })?;
+    let take = |line: Result<SetResult, Obstacle>| -> Result<(), Failure> {
+        let line = line.map_err(obstacle_failure)?;
         if let Some(writer) = &mut writer {
             writer.append(&line)?;
         }
         ranking.add(line);
-        progress.step();
+        done += 1;
+        progress.show(done, &format!("{done} of {} sets", head.sets_here()));
         Ok(())
     };
-    in_order(done..head.sets_here(), threads, work, take)
+    in_order(first..head.sets_here(), threads, work, take)
 }
 
 fn space(options: &SweepRun) -> Result<Space, Failure> {
@@ -172,75 +174,14 @@ fn configuration(path: Option<&Path>) -> Result<(Config, Variations), Failure> {
     Ok((config, Variations::of(&std::fs::read_to_string(path).map_err(unreadable)?)))
 }
 
-fn read(variations: &Variations, changes: &[(&str, &str)]) -> Result<Parameters, Refusal> {
+fn read(variations: &Variations, changes: &[(&str, &str)]) -> Result<Parameters, InvalidParameters> {
     variations.with(changes).map_err(|problem| {
         let key = problem.key.strip_prefix("strategy.").unwrap_or(&problem.key).to_owned();
-        Refusal { key, reason: problem.message }
+        InvalidParameters { key, reason: problem.message }
     })
 }
 
 fn exchange(parameters: &Parameters, listing: &Listing, options: &SweepRun) -> Exchange {
     let (maker_fee, taker_fee) = (options.fee_maker, options.fee_taker);
     Exchange::new(Settings { maker_fee, taker_fee, ..market::settings(parameters, listing.clone()) })
-}
-
-fn market_head(file: &Path, recording: &Recording) -> MarketHead {
-    let mut digest = Sha256::new();
-    digest.update(text(recording.tick_size()));
-    for (start, prices) in recording.starts().iter().zip(recording.prices()) {
-        let mut candle = [0; 24];
-        candle[..8].copy_from_slice(&start.0.to_le_bytes());
-        candle[8..]
-            .as_chunks_mut::<4>()
-            .0
-            .iter_mut()
-            .zip(prices)
-            .for_each(|(bytes, price)| *bytes = price.to_le_bytes());
-        digest.update(candle);
-    }
-    let moment = |start: Option<&Timestamp>| start.map(Timestamp::to_string).unwrap_or_default();
-    MarketHead {
-        file: file.display().to_string(),
-        digest: format!("sha256:{}", hex::encode(digest.finalize())),
-        candles: recording.len() as u64,
-        from: moment(recording.starts().first()),
-        to: moment(recording.starts().last()),
-    }
-}
-
-/// The first candle of the second part: after so many per cent of all, or from a date on.
-fn place_of(split: &str, recording: &Recording) -> Result<usize, String> {
-    let at = match split.strip_suffix('%') {
-        Some(percent) => {
-            let percent = money::parse(percent).map_err(|wrong| format!("--split {split:?} is {wrong}: write 70%"))?;
-            let place = Decimal::from(recording.len()).checked_mul(money::fraction(percent)).unwrap_or_default();
-            usize::try_from(place.floor().max(Decimal::ZERO)).unwrap_or(usize::MAX)
-        }
-        None => {
-            let date = if split.len() == 10 { format!("{split} 00:00:00") } else { split.to_owned() };
-            let wrong = || format!("--split {split:?}: write 70%, or a date, 2022-01-20 or 2022-01-20T12:00:00Z");
-            let moment = Timestamp::of_date(&date).ok_or_else(wrong)?;
-            recording.starts().partition_point(|start| *start < moment)
-        }
-    };
-    match at {
-        1.. if at < recording.len() => Ok(at),
-        _ => Err(format!("--split {split:?} leaves one part without candles: write for example 70%")),
-    }
-}
-
-fn order(path: CandlePath) -> CandleOrder {
-    match path {
-        CandlePath::Nearest => CandleOrder::Nearest,
-        CandlePath::Pessimistic => CandleOrder::HighFirst,
-        CandlePath::Optimistic => CandleOrder::LowFirst,
-    }
-}
-
-fn path_name(path: CandlePath) -> &'static str {
-    match path {
-        CandlePath::Nearest => "nearest",
-        CandlePath::Pessimistic => "pessimistic",
-        CandlePath::Optimistic => "optimistic",
-    }
 }
