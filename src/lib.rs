@@ -38,6 +38,7 @@ pub mod command_line;
 pub mod commands;
 pub mod config;
 pub mod core;
+pub mod download;
 pub mod engine;
 pub mod exit;
 pub mod http;

@@ -56,6 +56,11 @@ const PARTS: &[Part] = &[
         because: "a sweep is many backtests, and tells of them as the narrator does; what parameters may be is told to it",
     },
     Part {
+        name: "download",
+        may_import: &["core", "bybit", "engine::ports", "exit", "narrator", "progress"],
+        because: "a download asks Bybit for candles and keeps them; it plays none",
+    },
+    Part {
         name: "config",
         may_import: &["core", "bybit::address", "bybit::environment"],
         because: "the configuration is read before anything else exists",

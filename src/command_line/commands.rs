@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bpaf::{OptionParser, Parser, construct, long};
 
 use super::fetch::fetch;
-use super::options::{config, decimal, fee, json, market, no_cache, other_config, path, recorded, slippage, state_dir};
+use super::options::{assumptions, config, decimal, fee, json, market, no_cache, other_config, recorded, state_dir};
 use super::report::report;
 use super::sweep::sweep;
 use super::{Audit, Backtest, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
@@ -144,14 +144,11 @@ fn stop() -> OptionParser<Stop> {
 fn backtest() -> OptionParser<Backtest> {
     let market = recorded();
     let config = other_config("Take the strategy's parameters from this file instead of the built-in example");
-    let path = path();
-    let slippage = slippage();
-    let fee_maker = fee("fee-maker", "Fee of resting orders, a fraction");
-    let fee_taker = fee("fee-taker", "Fee of orders that take, a fraction");
+    let assumptions = assumptions("Fee of resting orders, a fraction", "Fee of orders that take, a fraction");
     let trades = long("trades").help("Write every fill to this file, as CSV").argument::<PathBuf>("FILE").optional();
     let no_cache = no_cache();
     let json = json("One JSON object instead of text");
-    construct!(Backtest { market, config, path, slippage, fee_maker, fee_taker, trades, no_cache, json })
+    construct!(Backtest { market, config, assumptions, trades, no_cache, json })
         .to_options()
         .descr("What the bot would have done over recorded candles: the same code that trades")
         .footer("Example:\n   recompra backtest --market btc-1m-2022-01.csv.gz --config recompra.toml")

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bpaf::{Parser, construct, long, short};
 
-use super::{CandlePath, Market, MarketOptions};
+use super::{Assumptions, CandlePath, Market, MarketOptions};
 use crate::core::money;
 use crate::core::{Decimal, Timestamp};
 
@@ -52,8 +52,17 @@ pub(super) fn recorded() -> impl Parser<PathBuf> {
         .complete_shell(files("*.csv*"))
 }
 
+/// `--path`, `--slippage`, `--fee-maker`, `--fee-taker`.
+pub(super) fn assumptions(maker_help: &'static str, taker_help: &'static str) -> impl Parser<Assumptions> {
+    let path = path();
+    let slippage = slippage();
+    let fee_maker = fee("fee-maker", maker_help);
+    let fee_taker = fee("fee-taker", taker_help);
+    construct!(Assumptions { path, slippage, fee_maker, fee_taker })
+}
+
 /// `--path PATH`, by default `nearest`.
-pub(super) fn path() -> impl Parser<CandlePath> {
+fn path() -> impl Parser<CandlePath> {
     long("path")
         .help("What came first in a minute: nearest (to the open), pessimistic (the high) or optimistic (the low)")
         .argument::<String>("PATH")
@@ -66,7 +75,7 @@ pub(super) fn path() -> impl Parser<CandlePath> {
 }
 
 /// `--slippage PERCENT`, by default none.
-pub(super) fn slippage() -> impl Parser<Decimal> {
+fn slippage() -> impl Parser<Decimal> {
     long("slippage")
         .help("By how many per cent market orders trade worse than the best price")
         .argument::<String>("PERCENT")

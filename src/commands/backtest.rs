@@ -22,7 +22,6 @@ use crate::engine::ports::Observer;
 use crate::exit::{Exit, Failure};
 use crate::narrator::{moment, signed};
 use crate::simulation::market::{self as prices, Recording};
-use crate::simulation::{Exchange, Settings};
 
 /// A backtest that was run.
 pub(super) struct Played {
@@ -60,11 +59,10 @@ pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
 pub(super) fn play(options: &command_line::Backtest, observer: &mut dyn Observer) -> Result<Played, Failure> {
     let config = load_or_example(options.config.as_deref())?;
     let parameters = &config.parameters;
-    let listing = market::slipping(&parameters.symbol, options.slippage);
+    let listing = market::slipping(&parameters.symbol, options.assumptions.slippage);
     let recording = market::recording(&options.market, &listing, options.no_cache)?;
-    let (maker_fee, taker_fee) = (options.fee_maker, options.fee_taker);
-    let exchange = Exchange::new(Settings { maker_fee, taker_fee, ..market::settings(parameters, listing) });
-    let path = market::order(options.path);
+    let exchange = market::backtest_exchange(parameters, listing, &options.assumptions);
+    let path = market::order(options.assumptions.path);
     // What the engine tells while it trades would be told a year at once.
     log::set_max_level(log::max_level().min(log::LevelFilter::Warn));
     let end =
@@ -75,7 +73,7 @@ pub(super) fn play(options: &command_line::Backtest, observer: &mut dyn Observer
 impl Played {
     /// What came of it.
     pub(super) fn summary(&self, course: &Course, options: &command_line::Backtest) -> Summary {
-        Summary::new(&self.end, course, &self.recording, self.path, options.fee_taker)
+        Summary::new(&self.end, course, &self.recording, self.path, options.assumptions.fee_taker)
     }
 }
 
@@ -106,7 +104,7 @@ pub(super) fn figures(summary: &Summary, options: &command_line::Backtest, candl
     let mut figures = summary.figures();
     figures.insert("type".to_owned(), "backtest".into());
     figures.insert("market".to_owned(), options.market.display().to_string().into());
-    figures.insert("path".to_owned(), options.path.name().into());
+    figures.insert("path".to_owned(), options.assumptions.path.name().into());
     figures.insert("candles".to_owned(), candles.into());
     Value::Object(figures)
 }
@@ -154,7 +152,7 @@ fn as_text(summary: &Summary, options: &command_line::Backtest, played: &Played)
     for (name, value) in rows {
         let _ = writeln!(out, "  {name:<22}{value}");
     }
-    let assumed = assumed(options.path);
+    let assumed = assumed(options.assumptions.path);
     let _ = writeln!(
         out,
         "\nAssumed: {assumed}; a resting order is filled when the price goes through it, at its own price.\nThe bounds: \

@@ -7,15 +7,15 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 
 use crate::bybit::public::{MarketSignal, PublicStream};
 use crate::bybit::{Environment, Hosts, StreamHandle, StreamTimings, Tls};
-use crate::command_line::CandlePath;
+use crate::command_line::{Assumptions, CandlePath};
 use crate::core::parameters::Parameters;
 use crate::core::{Decimal, Timestamp, ladder, money};
 use crate::exit::{Exit, Failure};
 use crate::inspection::plan::assumed_instrument;
-use crate::simulation::Settings;
 use crate::simulation::market::random_walk::Liveliness;
 use crate::simulation::market::{Candles, Market, Path as CandleOrder, PricePoint, RandomWalk, Recording};
 use crate::simulation::settings::{AccountSettings, DEFAULT_KEY, DEFAULT_SECRET, Listing};
+use crate::simulation::{Exchange, Settings};
 
 /// When the random walk begins: 2026-01-01 00:00 UTC.
 const WALK_BEGINS: Timestamp = Timestamp(1_767_225_600_000);
@@ -65,6 +65,12 @@ pub fn settings(parameters: &Parameters, listing: Listing) -> Settings {
     let balance = QUOTE_BALANCE.max(cost + cost);
     let account = AccountSettings::new(DEFAULT_KEY, DEFAULT_SECRET, &listing.instrument.quote_coin, balance);
     Settings { listings: vec![listing], accounts: vec![account], ..Settings::default() }
+}
+
+/// The exchange of a backtest, and an account with money enough for the parameters.
+pub fn backtest_exchange(parameters: &Parameters, listing: Listing, assumed: &Assumptions) -> Exchange {
+    let (maker_fee, taker_fee) = (assumed.fee_maker, assumed.fee_taker);
+    Exchange::new(Settings { maker_fee, taker_fee, ..settings(parameters, listing) })
 }
 
 /// The walk of a seed.

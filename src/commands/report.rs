@@ -64,10 +64,10 @@ fn of_backtest(options: &command_line::Backtest) -> Result<(String, Value), Fail
     let source = RunSource::Backtest(report::Backtest {
         market: name_of(&options.market),
         candles: played.recording.len(),
-        assumed: backtest::assumed(options.path),
-        maker_fee: options.fee_maker,
-        taker_fee: options.fee_taker,
-        slippage_percent: options.slippage,
+        assumed: backtest::assumed(options.assumptions.path),
+        maker_fee: options.assumptions.fee_maker,
+        taker_fee: options.assumptions.fee_taker,
+        slippage_percent: options.assumptions.slippage,
     });
     let report = Report::new(source, (&chronicle, &played.end), (&played.recording, played.path), (&summary, &figures));
     Ok((report.page(), figures))

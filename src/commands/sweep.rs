@@ -15,8 +15,6 @@ use crate::core::money::text;
 use crate::core::parameters::Parameters;
 use crate::exit::{Exit, Failure};
 use crate::progress::Progress;
-use crate::simulation::settings::Listing;
-use crate::simulation::{Exchange, Settings};
 use crate::sweep::in_order::in_order;
 use crate::sweep::market::{MarketHead, split_place};
 use crate::sweep::measures::Measure;
@@ -87,7 +85,8 @@ fn run(options: &SweepRun) -> Result<(), Failure> {
     }
     let mut ranking = Ranking::new(Measure::named(&options.shown.rank).map_err(mistake)?, options.shown.top);
     let (config, variations) = configuration(options.config.as_deref())?;
-    let listing = market::slipping(&config.parameters.symbol, options.slippage);
+    let assumed = &options.assumptions;
+    let listing = market::slipping(&config.parameters.symbol, assumed.slippage);
     let recording = market::recording(&options.market, &listing, options.no_cache)?;
     let split = options.split.as_deref().map(|split| split_place(split, &recording)).transpose().map_err(mistake)?;
     let head = Head {
@@ -99,10 +98,10 @@ fn run(options: &SweepRun) -> Result<(), Failure> {
         sample: space.sample(),
         sets: space.sets(),
         split: split.and_then(|at| recording.starts().get(at)).map(Timestamp::to_string),
-        path: options.path.name().to_owned(),
-        slippage: text(options.slippage),
-        fee_maker: text(options.fee_maker),
-        fee_taker: text(options.fee_taker),
+        path: assumed.path.name().to_owned(),
+        slippage: text(assumed.slippage),
+        fee_maker: text(assumed.fee_maker),
+        fee_taker: text(assumed.fee_taker),
         shard,
     };
     let (in_sample, out_of_sample) = match split {
@@ -116,11 +115,11 @@ fn run(options: &SweepRun) -> Result<(), Failure> {
         space: &space,
         in_sample: &in_sample,
         out_of_sample: out_of_sample.as_ref(),
-        path: market::order(options.path),
+        path: market::order(assumed.path),
         bot: &config.bot,
-        taker_fee: options.fee_taker,
+        taker_fee: assumed.fee_taker,
         read: &|changes| read(&variations, changes),
-        exchange: &|parameters| exchange(parameters, &listing, options),
+        exchange: &|parameters| market::backtest_exchange(parameters, listing.clone(), assumed),
     };
     try_sets(&sweep, &head, options, &mut ranking)?;
     show(&head, &ranking, &options.shown)
@@ -179,9 +178,4 @@ fn read(variations: &Variations, changes: &[(&str, &str)]) -> Result<Parameters,
         let key = problem.key.strip_prefix("strategy.").unwrap_or(&problem.key).to_owned();
         InvalidParameters { key, reason: problem.message }
     })
-}
-
-fn exchange(parameters: &Parameters, listing: &Listing, options: &SweepRun) -> Exchange {
-    let (maker_fee, taker_fee) = (options.fee_maker, options.fee_taker);
-    Exchange::new(Settings { maker_fee, taker_fee, ..market::settings(parameters, listing.clone()) })
 }
