@@ -1,7 +1,12 @@
-//! How the program ends: exit codes by what a supervisor should do, and the failure that a command returns.
+//! How the program ends: exit codes by what a supervisor should do, the failure that a command returns, and which failure of
+//! which part ends with which code.
 
 use std::fmt;
 use std::process::ExitCode;
+
+use crate::engine;
+use crate::engine::ports::{Fault, FaultKind};
+use crate::journal::Damage;
 
 /// The exit codes. Scripts and supervisors depend on them: none ever changes its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +55,41 @@ impl Failure {
     /// A failure with this code and message.
     pub fn new(code: Exit, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string() }
+    }
+}
+
+impl From<Fault> for Failure {
+    /// A question to the exchange brought no answer.
+    fn from(fault: Fault) -> Self {
+        let code = match fault.kind {
+            FaultKind::KeyRefused => Exit::KeyRefused,
+            FaultKind::ConfigurationRefused => Exit::Configuration,
+            _ => Exit::Unreachable,
+        };
+        Self::new(code, fault)
+    }
+}
+
+/// A disk that does not give the journal is another matter than a journal that is damaged.
+impl From<Damage> for Failure {
+    fn from(damage: Damage) -> Self {
+        let code = match damage {
+            Damage::Unreadable { .. } => Exit::State,
+            Damage::Line { .. } | Damage::Newer { .. } => Exit::JournalDamaged,
+        };
+        Self::new(code, damage)
+    }
+}
+
+impl From<engine::Failure> for Failure {
+    fn from(failure: engine::Failure) -> Self {
+        let code = match &failure {
+            engine::Failure::Unreachable(_) => Exit::Unreachable,
+            engine::Failure::KeyRefused(_) => Exit::KeyRefused,
+            engine::Failure::ConfigurationRefused(_) | engine::Failure::Ladder(_) => Exit::Configuration,
+            engine::Failure::Journal(_) => Exit::State,
+        };
+        Self::new(code, failure)
     }
 }
 

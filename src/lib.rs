@@ -21,6 +21,8 @@
 //! `backtest` is the engine on the simulated exchange without a wire, and the measures of what came of it; `sweep` is many
 //! of them, over sets of parameters; `report` shows one, or what a journal holds, or a sweep, as a page with plots.
 //!
+//! `inspection` is what explains a bot: `plan`, `doctor`, `status`, `explain` and `audit`, as functions from data to text.
+//!
 //! Around them: `command_line` reads what the user types, `config` what the user wrote, `commands` wire the parts together
 //! for each command, `state_directory` knows the files of a bot, `logging` and `exit` how the program speaks and ends.
 //!
@@ -53,13 +55,16 @@ pub mod command_line;
 pub mod commands;
 pub mod config;
 pub mod core;
+pub mod download;
 pub mod engine;
 pub mod exit;
 pub mod http;
+pub mod inspection;
 pub mod journal;
 pub mod live;
 pub mod logging;
 pub mod narrator;
+pub mod progress;
 pub mod report;
 pub mod simulation;
 pub mod state_directory;

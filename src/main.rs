@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use recompra::command_line::{self, Answer, Command, CommandLine};
-use recompra::commands::{backtest, exchange, fetch, inquiry, inspection, paper, report, sweep, trade};
+use recompra::commands::{
+    audit, backtest, doctor, exchange, explain, fetch, paper, plan, report, run, status, stop, sweep,
+};
 use recompra::exit::{Exit, Failure};
 use recompra::logging;
 
@@ -43,13 +45,13 @@ fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Fetch(options) => fetch::fetch(&options)?,
         Command::Sweep(options) => sweep::sweep(&options)?,
         Command::Exchange(options) => exchange::exchange(&options)?,
-        Command::Run(options) => trade::run(&options, &variables)?,
-        Command::Stop(options) => trade::stop(&options, &variables)?,
-        Command::Plan(options) => inquiry::plan(&options, &variables)?,
-        Command::Status(options) => inquiry::status(&options, &variables)?,
-        Command::Explain(options) => inspection::explain(&options, &variables)?,
-        Command::Audit(options) => return inspection::audit(&options, &variables),
-        Command::Doctor(options) => return inquiry::doctor(&options, &variables),
+        Command::Run(options) => run::run(&options, &variables)?,
+        Command::Stop(options) => stop::stop(&options, &variables)?,
+        Command::Plan(options) => plan::plan(&options, &variables)?,
+        Command::Status(options) => status::status(&options, &variables)?,
+        Command::Explain(options) => explain::explain(&options, &variables)?,
+        Command::Audit(options) => return audit::audit(&options, &variables),
+        Command::Doctor(options) => return doctor::doctor(&options, &variables),
     }
     Ok(Exit::Finished)
 }

@@ -19,7 +19,7 @@ use recompra::core::record::Record;
 use recompra::core::strategy::{Goal, Situation, decide};
 use recompra::core::{Decimal, Timestamp};
 use recompra::journal::{self, History};
-use recompra::simulation::driver::{Driver, Pace, Source};
+use recompra::simulation::driver::{Driver, Pace, PriceSource};
 use recompra::simulation::market::random_walk::{Liveliness, RandomWalk};
 use recompra::simulation::order::Order;
 
@@ -76,7 +76,7 @@ impl World {
         let config = venue.configure("btc", &format!("{STRATEGY}take_profit_mode = \"{mode}\"\n"));
         let liveliness = Liveliness { largest_move: 800, pull_back: 400 };
         let walk = RandomWalk::new(seed, Timestamp(0), Decimal::from(60_000), Decimal::new(1, 2), liveliness);
-        let source = Source::Market(Box::new(walk), Pace::Times(SPEED));
+        let source = PriceSource::Market(Box::new(walk), Pace::Times(SPEED));
         let market = Driver::start(Arc::clone(&venue.hub), "BTCUSDT".to_owned(), source).unwrap();
         Self { mode, venue, config, random: StdRng::seed_from_u64(seed), market }
     }

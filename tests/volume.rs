@@ -8,7 +8,7 @@ use std::time::Duration;
 use kit::{Bot, Venue, account, until};
 use recompra::core::{Decimal, Timestamp};
 use recompra::journal;
-use recompra::simulation::driver::{Driver, Pace, Source};
+use recompra::simulation::driver::{Driver, Pace, PriceSource};
 use recompra::simulation::market::random_walk::{Liveliness, RandomWalk};
 
 /// Ten cycles a day.
@@ -36,7 +36,7 @@ fn a_day_of_ten_cycles_writes_less_than_a_megabyte() {
     let config = venue.configure("btc", STRATEGY);
     let liveliness = Liveliness { largest_move: 500, pull_back: 200 };
     let walk = RandomWalk::new(3, Timestamp(0), Decimal::from(60_000), Decimal::new(1, 2), liveliness);
-    let source = Source::Market(Box::new(walk), Pace::Times(1000));
+    let source = PriceSource::Market(Box::new(walk), Pace::Times(1000));
     let mut market = Driver::start(Arc::clone(&venue.hub), "BTCUSDT".to_owned(), source).unwrap();
     let mut bot = Bot::start(&config);
     until("ten cycles are done", Duration::from_secs(120), || !bot.is_running());

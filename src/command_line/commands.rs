@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use bpaf::{OptionParser, Parser, construct, long};
 
 use super::fetch::fetch;
-use super::options::{config, decimal, files, json, market};
+use super::options::{assumptions, config, decimal, fee, json, market, no_cache, other_config, recorded, state_dir};
 use super::report::report;
 use super::sweep::sweep;
-use super::{Audit, Backtest, CandlePath, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
+use super::{Audit, Backtest, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
 use crate::core::Decimal;
 
 /// The names of the commands.
@@ -43,12 +43,7 @@ fn paper() -> OptionParser<Paper> {
         .guard(|n| *n > 0, "must be at least 1")
         .optional();
     let market = market();
-    let config = long("config")
-        .short('c')
-        .help("Take the strategy's parameters from this file instead of the built-in example")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.toml"))
-        .optional();
+    let config = other_config("Take the strategy's parameters from this file instead of the built-in example");
     let json = json("One JSON object a line");
     construct!(Paper { cycles, market, config, json })
         .to_options()
@@ -136,14 +131,6 @@ fn audit() -> OptionParser<Audit> {
         .footer("Example:\n   recompra audit --opening USDT=10000\n The exit code is 1 if there is a difference.")
 }
 
-pub(super) fn state_dir() -> impl Parser<Option<PathBuf>> {
-    long("state-dir")
-        .help("Read this state directory, without a configuration")
-        .argument::<PathBuf>("DIR")
-        .complete_shell(bpaf::ShellComp::Dir { mask: None })
-        .optional()
-}
-
 fn stop() -> OptionParser<Stop> {
     let config = config();
     let close = long("close").help("Also sell what is held, at market").switch();
@@ -156,58 +143,15 @@ fn stop() -> OptionParser<Stop> {
 
 fn backtest() -> OptionParser<Backtest> {
     let market = recorded();
-    let config = long("config")
-        .short('c')
-        .help("Take the strategy's parameters from this file instead of the built-in example")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.toml"))
-        .optional();
-    let path = path();
-    let slippage = slippage();
-    let fee_maker = fee("fee-maker", "Fee of resting orders, a fraction");
-    let fee_taker = fee("fee-taker", "Fee of orders that take, a fraction");
+    let config = other_config("Take the strategy's parameters from this file instead of the built-in example");
+    let assumptions = assumptions("Fee of resting orders, a fraction", "Fee of orders that take, a fraction");
     let trades = long("trades").help("Write every fill to this file, as CSV").argument::<PathBuf>("FILE").optional();
     let no_cache = no_cache();
     let json = json("One JSON object instead of text");
-    construct!(Backtest { market, config, path, slippage, fee_maker, fee_taker, trades, no_cache, json })
+    construct!(Backtest { market, config, assumptions, trades, no_cache, json })
         .to_options()
         .descr("What the bot would have done over recorded candles: the same code that trades")
         .footer("Example:\n   recompra backtest --market btc-1m-2022-01.csv.gz --config recompra.toml")
-}
-
-pub(super) fn recorded() -> impl Parser<PathBuf> {
-    long("market")
-        .help("Candles as CSV, also .gz: Bybit's kline archives, or timestamp,open,high,low,close,volume")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.csv*"))
-}
-
-pub(super) fn path() -> impl Parser<CandlePath> {
-    long("path")
-        .help("What came first in a minute: nearest (to the open), pessimistic (the high) or optimistic (the low)")
-        .argument::<String>("PATH")
-        .parse(|word| match word.as_str() {
-            "nearest" => Ok(CandlePath::Nearest),
-            "pessimistic" => Ok(CandlePath::Pessimistic),
-            "optimistic" => Ok(CandlePath::Optimistic),
-            _ => Err("must be nearest, pessimistic or optimistic"),
-        })
-        .fallback(CandlePath::Nearest)
-        .format_fallback(|_, f| f.write_str("nearest"))
-}
-
-pub(super) fn slippage() -> impl Parser<Decimal> {
-    long("slippage")
-        .help("By how many per cent market orders trade worse than the best price")
-        .argument::<String>("PERCENT")
-        .parse(decimal)
-        .guard(|percent| (Decimal::ZERO..=Decimal::TEN).contains(percent), "must be from 0 to 10")
-        .fallback(Decimal::ZERO)
-        .display_fallback()
-}
-
-pub(super) fn no_cache() -> impl Parser<bool> {
-    long("no-cache").help("Keep no faster copy beside the candles, and use none").switch()
 }
 
 fn exchange() -> OptionParser<Exchange> {
@@ -237,16 +181,5 @@ fn text(name: &'static str, help: &'static str, metavar: &'static str, default: 
         .argument::<String>(metavar)
         .guard(|text| !text.is_empty(), "must not be empty")
         .fallback(default.to_owned())
-        .display_fallback()
-}
-
-pub(super) fn fee(name: &'static str, help: &'static str) -> impl Parser<Decimal> {
-    let most = Decimal::new(1, 1);
-    long(name)
-        .help(help)
-        .argument::<String>("RATE")
-        .parse(decimal)
-        .guard(move |rate| *rate >= -most && *rate <= most, "must be a fraction from -0.1 to 0.1")
-        .fallback(Decimal::new(1, 3))
         .display_fallback()
 }

@@ -190,13 +190,20 @@ pub enum CandlePath {
     Optimistic,
 }
 
-/// `recompra backtest`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backtest {
-    /// The candles.
-    pub market: PathBuf,
-    /// The strategy's parameters; without it, the built-in example's.
-    pub config: Option<PathBuf>,
+impl CandlePath {
+    /// What the user writes for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Pessimistic => "pessimistic",
+            Self::Optimistic => "optimistic",
+        }
+    }
+}
+
+/// What a backtest assumes of the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assumptions {
     /// What is assumed of each candle.
     pub path: CandlePath,
     /// By how many per cent market orders trade worse than the best price.
@@ -205,6 +212,17 @@ pub struct Backtest {
     pub fee_maker: Decimal,
     /// The taker's fee, a fraction.
     pub fee_taker: Decimal,
+}
+
+/// `recompra backtest`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backtest {
+    /// The candles.
+    pub market: PathBuf,
+    /// The strategy's parameters; without it, the built-in example's.
+    pub config: Option<PathBuf>,
+    /// What is assumed of the exchange.
+    pub assumptions: Assumptions,
     /// Where every fill is written as CSV.
     pub trades: Option<PathBuf>,
     /// Read the candles themselves, and keep no faster copy of them.
@@ -427,7 +445,8 @@ mod tests {
             panic!("not report")
         };
         assert_eq!((report.output, report.json), ("y".into(), true));
-        assert!(matches!(report.subject, Subject::Backtest(Backtest { path: CandlePath::Optimistic, .. })));
+        let Subject::Backtest(backtest) = report.subject else { panic!("not a backtest") };
+        assert_eq!(backtest.assumptions.path, CandlePath::Optimistic);
         let line = "fetch --symbol ETHUSDT --from 2022-01-01 --to 2022-01-31T12:00 -o e.csv --rest-url u --json";
         let Command::Fetch(fetch) = command(line) else { panic!("not fetch") };
         assert_eq!((fetch.symbol.as_str(), fetch.output, fetch.json), ("ETHUSDT", Some("e.csv".into()), true));

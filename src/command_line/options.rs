@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bpaf::{Parser, construct, long, short};
 
-use super::{Market, MarketOptions};
+use super::{Assumptions, CandlePath, Market, MarketOptions};
 use crate::core::money;
 use crate::core::{Decimal, Timestamp};
 
@@ -28,6 +28,78 @@ pub(super) fn config() -> impl Parser<PathBuf> {
         .complete_shell(files("*.toml"))
         .fallback(PathBuf::from("recompra.toml"))
         .format_fallback(|path, f| write!(f, "{}", path.display()))
+}
+
+/// `--config FILE`, without a default.
+pub(super) fn other_config(help: &'static str) -> impl Parser<Option<PathBuf>> {
+    long("config").short('c').help(help).argument::<PathBuf>("FILE").complete_shell(files("*.toml")).optional()
+}
+
+/// `--state-dir DIR`.
+pub(super) fn state_dir() -> impl Parser<Option<PathBuf>> {
+    long("state-dir")
+        .help("Read this state directory, without a configuration")
+        .argument::<PathBuf>("DIR")
+        .complete_shell(bpaf::ShellComp::Dir { mask: None })
+        .optional()
+}
+
+/// `--market FILE`: recorded candles.
+pub(super) fn recorded() -> impl Parser<PathBuf> {
+    long("market")
+        .help("Candles as CSV, also .gz: Bybit's kline archives, or timestamp,open,high,low,close,volume")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.csv*"))
+}
+
+/// `--path`, `--slippage`, `--fee-maker`, `--fee-taker`.
+pub(super) fn assumptions(maker_help: &'static str, taker_help: &'static str) -> impl Parser<Assumptions> {
+    let path = path();
+    let slippage = slippage();
+    let fee_maker = fee("fee-maker", maker_help);
+    let fee_taker = fee("fee-taker", taker_help);
+    construct!(Assumptions { path, slippage, fee_maker, fee_taker })
+}
+
+/// `--path PATH`, by default `nearest`.
+fn path() -> impl Parser<CandlePath> {
+    long("path")
+        .help("What came first in a minute: nearest (to the open), pessimistic (the high) or optimistic (the low)")
+        .argument::<String>("PATH")
+        .parse(|word| {
+            let known = [CandlePath::Nearest, CandlePath::Pessimistic, CandlePath::Optimistic];
+            known.into_iter().find(|path| path.name() == word).ok_or("must be nearest, pessimistic or optimistic")
+        })
+        .fallback(CandlePath::Nearest)
+        .format_fallback(|_, f| f.write_str("nearest"))
+}
+
+/// `--slippage PERCENT`, by default none.
+fn slippage() -> impl Parser<Decimal> {
+    long("slippage")
+        .help("By how many per cent market orders trade worse than the best price")
+        .argument::<String>("PERCENT")
+        .parse(decimal)
+        .guard(|percent| (Decimal::ZERO..=Decimal::TEN).contains(percent), "must be from 0 to 10")
+        .fallback(Decimal::ZERO)
+        .display_fallback()
+}
+
+/// `--no-cache`.
+pub(super) fn no_cache() -> impl Parser<bool> {
+    long("no-cache").help("Keep no faster copy beside the candles, and use none").switch()
+}
+
+/// A fee, by default Bybit's usual 0.1 %.
+pub(super) fn fee(name: &'static str, help: &'static str) -> impl Parser<Decimal> {
+    let most = Decimal::new(1, 1);
+    long(name)
+        .help(help)
+        .argument::<String>("RATE")
+        .parse(decimal)
+        .guard(move |rate| *rate >= -most && *rate <= most, "must be a fraction from -0.1 to 0.1")
+        .fallback(Decimal::new(1, 3))
+        .display_fallback()
 }
 
 /// `--json`.

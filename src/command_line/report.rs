@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 
 use bpaf::{OptionParser, Parser, construct, long};
 
-use super::commands::{fee, no_cache, path, recorded, slippage, state_dir};
-use super::options::{files, json};
-use super::{Backtest, CandlePath};
-use crate::core::Decimal;
+use super::options::{assumptions, files, json, no_cache, other_config, recorded, state_dir};
+use super::{Assumptions, Backtest};
 
 /// `recompra report`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +44,7 @@ pub struct JournalSource {
 struct ReportWords {
     market: Option<PathBuf>,
     config: Option<PathBuf>,
-    path: CandlePath,
-    slippage: Decimal,
-    fee_maker: Decimal,
-    fee_taker: Decimal,
+    assumptions: Assumptions,
     no_cache: bool,
     state_dir: Option<PathBuf>,
     candles: Option<PathBuf>,
@@ -60,19 +55,14 @@ struct ReportWords {
 
 pub(super) fn report() -> OptionParser<Report> {
     let market = recorded().optional();
-    let config = long("config")
-        .short('c')
-        .help(
-            "The configuration: whose journal, or with --market by which parameters; default recompra.toml, or with \
+    let config = other_config(
+        "The configuration: whose journal, or with --market by which parameters; default recompra.toml, or with \
                --market the built-in example",
-        )
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.toml"))
-        .optional();
-    let path = path();
-    let slippage = slippage();
-    let fee_maker = fee("fee-maker", "Fee of resting orders in a backtest, a fraction");
-    let fee_taker = fee("fee-taker", "Fee of orders that take in a backtest, a fraction");
+    );
+    let assumptions = assumptions(
+        "Fee of resting orders in a backtest, a fraction",
+        "Fee of orders that take in a backtest, a fraction",
+    );
     let no_cache = no_cache();
     let state_dir = state_dir();
     let candles = long("candles")
@@ -96,10 +86,7 @@ pub(super) fn report() -> OptionParser<Report> {
     construct!(ReportWords {
         market,
         config,
-        path,
-        slippage,
-        fee_maker,
-        fee_taker,
+        assumptions,
         no_cache,
         state_dir,
         candles,
@@ -114,8 +101,7 @@ pub(super) fn report() -> OptionParser<Report> {
 }
 
 fn about(words: ReportWords) -> Result<Report, &'static str> {
-    let ReportWords { market, config, path, slippage, fee_maker, fee_taker, no_cache, state_dir, candles, .. } = words;
-    let (sweep, output, json) = (words.sweep, words.output, words.json);
+    let ReportWords { market, config, assumptions, no_cache, state_dir, candles, sweep, output, json } = words;
     if json && output == Path::new("-") {
         return Err("--json and --output - would both go to standard output");
     }
@@ -132,17 +118,9 @@ fn about(words: ReportWords) -> Result<Report, &'static str> {
             );
         }
         Some(_) if candles.is_some() => return Err("--candles goes with a journal; a backtest has those of --market"),
-        Some(market) => Subject::Backtest(Backtest {
-            market,
-            config,
-            path,
-            slippage,
-            fee_maker,
-            fee_taker,
-            trades: None,
-            no_cache,
-            json: false,
-        }),
+        Some(market) => {
+            Subject::Backtest(Backtest { market, config, assumptions, trades: None, no_cache, json: false })
+        }
         None => {
             let config = config.unwrap_or_else(|| PathBuf::from("recompra.toml"));
             Subject::Journal(JournalSource { config, state_dir, candles })

@@ -5,10 +5,8 @@ use std::path::PathBuf;
 
 use bpaf::{OptionParser, Parser, construct, long, positional};
 
-use super::CandlePath;
-use super::commands::{fee, no_cache, path, recorded, slippage};
-use super::options::{files, json};
-use crate::core::Decimal;
+use super::Assumptions;
+use super::options::{assumptions, files, json, no_cache, other_config, recorded};
 
 /// `recompra sweep`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +38,8 @@ pub struct SweepRun {
     pub out: Option<PathBuf>,
     /// How many threads; by default one for each core.
     pub threads: Option<NonZeroUsize>,
-    /// What came first in a minute.
-    pub path: CandlePath,
-    /// Of market orders, in per cent.
-    pub slippage: Decimal,
-    /// A fraction.
-    pub fee_maker: Decimal,
-    /// A fraction.
-    pub fee_taker: Decimal,
+    /// What is assumed of the exchange.
+    pub assumptions: Assumptions,
     /// Keep no faster copy beside the candles.
     pub no_cache: bool,
     /// How the sets are shown.
@@ -92,12 +84,7 @@ pub(super) fn sweep() -> OptionParser<Sweep> {
 
 fn run() -> impl Parser<SweepRun> {
     let market = recorded();
-    let config = long("config")
-        .short('c')
-        .help("Take the other parameters from this file instead of the built-in example")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.toml"))
-        .optional();
+    let config = other_config("Take the other parameters from this file instead of the built-in example");
     let set = long("set")
         .help("Values to try for a parameter; given for several, every combination is tried")
         .argument::<String>("KEY=FROM..TO/STEP|A,B,C")
@@ -116,29 +103,10 @@ fn run() -> impl Parser<SweepRun> {
     let out = out("Keep each result in this file; a run that was ended goes on where it stopped");
     let threads =
         long("threads").help("How many threads; default one for each core").argument::<NonZeroUsize>("N").optional();
-    let path = path();
-    let slippage = slippage();
-    let fee_maker = fee("fee-maker", "Fee of resting orders, a fraction");
-    let fee_taker = fee("fee-taker", "Fee of orders that take, a fraction");
+    let assumptions = assumptions("Fee of resting orders, a fraction", "Fee of orders that take, a fraction");
     let no_cache = no_cache();
     let shown = shown();
-    construct!(SweepRun {
-        market,
-        config,
-        set,
-        sample,
-        seed,
-        split,
-        shard,
-        out,
-        threads,
-        path,
-        slippage,
-        fee_maker,
-        fee_taker,
-        no_cache,
-        shown
-    })
+    construct!(SweepRun { market, config, set, sample, seed, split, shard, out, threads, assumptions, no_cache, shown })
 }
 
 fn merge() -> OptionParser<SweepMerge> {

@@ -1,615 +1,93 @@
-//! `recompra audit`: the journal against the exchange, to the last digit. Pure: what both say goes in, what differs comes
-//! out.
+//! `recompra audit`: the journal against the exchange.
 //!
-//! Compared are every execution and each of its numbers, the resting orders, the wallet as far as it is the bot's, and the
-//! journal's own sums: what its records add up to must follow from its executions alone.
+//! In: the state directory's journal, and what the exchange answers. Out: the text or the JSON of an [`Audit`], and the exit
+//! code. It changes nothing.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use super::{directory_of, load};
+use crate::bybit::Environment;
+use crate::command_line;
+use crate::config::{Config, Variables};
+use crate::core::Timestamp;
+use crate::engine::ports::{Clock as _, Exchange as _, Fault};
+use crate::exit::{Exit, Failure};
+use crate::inspection::audit::{Audit, Books, booked, compare};
+use crate::journal::{self, History};
+use crate::live::{LiveExchange, read_credentials};
+use crate::state_directory::StateDirectory;
 
-use crate::core::ledger::{Ledger, OrderState};
-use crate::core::money::text;
-use crate::core::order::{BotName, Execution, OrderKey, OrderReport, Side};
-use crate::core::record::Record;
-use crate::core::{Decimal, Timestamp};
-use crate::engine::ports::Balance;
-use crate::journal::History;
-use crate::narrator::{moment, signed};
+/// How long the demo environment keeps executions.
+const KEPT_ON_DEMO: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the others do.
+const KEPT: Duration = Duration::from_secs(730 * 24 * 3600);
+/// What is about to be forgotten may be forgotten while it is asked for.
+const MARGIN: Duration = Duration::from_secs(60);
+/// A running bot may not have booked yet what the exchange already tells: so often it is looked at again.
+const LOOKS: u32 = 5;
+/// The pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// What happened so shortly before the journal's last entry may have been on its way still.
-const NEWS: Duration = Duration::from_secs(10);
-
-/// What the exchange says.
-#[derive(Clone, Debug, Default)]
-pub struct Books {
-    /// The symbol's executions, whoever placed the orders.
-    pub executions: Vec<Execution>,
-    /// The symbol's open orders, whoever placed them.
-    pub open: Vec<OrderReport>,
-    /// What the account holds, by coin.
-    pub balances: BTreeMap<String, Balance>,
-    /// Executions before this moment are no longer kept.
-    pub kept_since: Timestamp,
-    /// When it was asked.
-    pub asked: Timestamp,
-}
-
-/// Two numbers, or two beliefs, that should be equal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// What they are about.
-    pub subject: String,
-    /// What the journal says.
-    pub journal: String,
-    /// What the exchange says.
-    pub exchange: String,
-}
-
-/// One coin of the wallet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Coin {
-    /// Its name.
-    pub coin: String,
-    /// What the journal's executions brought (or took), fees included.
-    pub change: Decimal,
-    /// What the account holds.
-    pub wallet: Decimal,
-    /// What the account must have held before, if nothing else has moved it.
-    pub before: Decimal,
-}
-
-/// What an audit found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Audit {
-    /// What is not as it should be; empty if all is well.
-    pub differences: Vec<Difference>,
-    /// Executions that are equal in every number.
-    pub equal_executions: usize,
-    /// Executions of the journal that the exchange no longer keeps.
-    pub no_longer_kept: usize,
-    /// Executions under the bot's name from before the journal's beginning.
-    pub before_journal: usize,
-    /// Executions that happened after the journal's last entry, while the bot was not there to book them.
-    pub not_booked_yet: usize,
-    /// Resting orders that are equal.
-    pub equal_orders: usize,
-    /// Orders of which the bot itself does not know yet what became.
-    pub in_doubt: usize,
-    /// The wallet.
-    pub coins: Vec<Coin>,
-    /// Whether the journal is there from its first line on.
-    pub is_complete: bool,
-    /// When the journal begins.
-    pub begins: Option<Timestamp>,
-    /// From when on the exchange keeps executions.
-    pub kept_since: Timestamp,
-}
-
-/// Compares. `opening` is what the user says that the account held before the bot's first trade.
-pub fn audit(bot: &BotName, history: &History, books: &Books, opening: &BTreeMap<String, Decimal>) -> Audit {
-    let mut audit = Audit {
-        is_complete: history.is_complete,
-        begins: history.entries.first().map(|(time, _)| *time),
-        kept_since: books.kept_since,
-        ..Audit::default()
+/// `recompra audit`; the exit code is 1 if there is a difference.
+///
+/// # Errors
+/// [`Failure`] when the journal is damaged or the exchange cannot be asked.
+pub fn audit(options: &command_line::Audit, variables: Variables<'_>) -> Result<Exit, Failure> {
+    let config = load(&options.config)?;
+    let directory = directory_of(&config, variables)?;
+    let (credentials, _) = read_credentials(&config, variables)?;
+    let mut connection = LiveExchange::new(&config, Some(credentials), Arc::new(AtomicBool::new(false)))?;
+    connection.client.synchronise_clock()?;
+    let mut looks = 1;
+    let audit = loop {
+        let found = look(&config, &directory, &mut connection, options)?;
+        if found.differences.is_empty() || looks == LOOKS || !directory.is_in_use() {
+            break found;
+        }
+        looks += 1;
+        std::thread::sleep(LOOK_AGAIN);
     };
-    let news = audit.executions(bot, history, books);
-    audit.orders(bot, &history.ledger, books, &news);
-    let mut flows = Flows::default();
-    flows.add(history, booked(history));
-    audit.sums(history, &flows);
-    flows.add(history, news.iter().copied());
-    audit.wallet(history, books, &flows, opening);
-    audit
+    if options.json {
+        println!("{}", audit.json());
+    } else {
+        print!("{}", audit.report());
+    }
+    Ok(if audit.differences.is_empty() { Exit::Finished } else { Exit::Difference })
 }
 
-impl Audit {
-    fn differ(&mut self, subject: impl Into<String>, journal: impl Into<String>, exchange: impl Into<String>) {
-        let (subject, journal, exchange) = (subject.into(), journal.into(), exchange.into());
-        self.differences.push(Difference { subject, journal, exchange });
-    }
-
-    /// Compares executions; gives back those that nobody could book yet.
-    fn executions<'b>(&mut self, bot: &BotName, history: &History, books: &'b Books) -> Vec<&'b Execution> {
-        let ours = |execution: &&Execution| OrderKey::of_link_id(bot, &execution.link_id).is_some();
-        let mut there: BTreeMap<&str, &Execution> = BTreeMap::new();
-        for execution in books.executions.iter().filter(ours) {
-            if there.insert(&execution.exec_id, execution).is_some() {
-                self.differ(name_of(execution), "-", "told twice");
-            }
-        }
-        for execution in booked(history) {
-            match there.remove(execution.exec_id.as_str()) {
-                Some(other) if other == execution => self.equal_executions += 1,
-                Some(other) => self.differ(name_of(execution), numbers(execution), numbers(other)),
-                None if execution.time < books.kept_since => self.no_longer_kept += 1,
-                None => self.differ(name_of(execution), numbers(execution), "does not know it"),
-            }
-        }
-        let last_word = history.ledger.time.before(NEWS);
-        let mut news = Vec::new();
-        for execution in there.into_values() {
-            if self.begins.is_none_or(|begins| execution.time < begins) {
-                self.before_journal += 1;
-            } else if execution.time > last_word {
-                news.push(execution);
-            } else {
-                self.differ(name_of(execution), "does not know it", numbers(execution));
-            }
-        }
-        self.not_booked_yet = news.len();
-        news
-    }
-
-    fn orders(&mut self, bot: &BotName, ledger: &Ledger, books: &Books, news: &[&Execution]) {
-        let mut there: BTreeMap<OrderKey, &OrderReport> = BTreeMap::new();
-        for report in &books.open {
-            if let Some(key) = OrderKey::of_link_id(bot, &report.link_id)
-                && there.insert(key, report).is_some()
-            {
-                self.differ(report.link_id.clone(), "-", "told twice");
-            }
-        }
-        for (key, order) in ledger.cycle.iter().flat_map(|cycle| cycle.live_orders()) {
-            let link_id = key.link_id(bot);
-            let report = there.remove(&key);
-            let fresh = news.iter().filter(|execution| execution.link_id == link_id);
-            let executed = order.executed_quantity + fresh.map(|execution| execution.quantity).sum::<Decimal>();
-            match (&order.state, report) {
-                (OrderState::Planned, _) => self.in_doubt += 1,
-                (OrderState::Open, Some(report)) => {
-                    let state = |spec, executed| format!("{spec}, {} filled", text(executed));
-                    let here = state(&order.spec, executed);
-                    let there = state(&report.spec, report.executed_quantity);
-                    if here == there {
-                        self.equal_orders += 1;
-                    } else {
-                        self.differ(link_id, here, there);
-                    }
-                }
-                // News again: it has been filled.
-                (OrderState::Open, None) if order.spec.quantity() == Some(executed) => {}
-                (OrderState::Open, None) => self.differ(link_id, order.spec.to_string(), "is not open"),
-                (_, _) => self.differ(link_id, "closed, with executions missing", "-"),
-            }
-        }
-        for (key, report) in there {
-            self.differ(key.link_id(bot), "does not know it as open", report.spec.to_string());
-        }
-    }
-
-    /// The ledger's sums against the executions they came from, by another way than the ledger's own.
-    fn sums(&mut self, history: &History, flows: &Flows) {
-        let Some(instrument) = &history.ledger.instrument else { return };
-        let begin = initial(history);
-        let (from, to) = (Sums::of(&begin), Sums::of(&history.ledger));
-        let flow = |coin: &str| flows.coins.get(coin).copied().unwrap_or_default();
-        let mut check = |subject: &str, ledger: Decimal, executions: Decimal| {
-            if ledger != executions {
-                self.differ(
-                    format!("journal: {subject}"),
-                    text(ledger),
-                    format!("by its executions {}", text(executions)),
-                );
-            }
-        };
-        check("profit less the cost of what is held", to.quote - from.quote, flow(&instrument.quote_coin));
-        check("quantity held", to.base - from.base, flow(&instrument.base_coin));
-        let count = |ledger: &Ledger| Decimal::from(ledger.totals.executions);
-        check("number of executions", count(&history.ledger) - count(&begin), Decimal::from(flows.executions));
-        for (coin, fee) in &history.ledger.totals.fees {
-            let before = begin.totals.fees.get(coin).copied().unwrap_or_default();
-            check(&format!("fees in {coin}"), *fee - before, flows.fees.get(coin).copied().unwrap_or_default());
-        }
-    }
-
-    fn wallet(&mut self, history: &History, books: &Books, flows: &Flows, opening: &BTreeMap<String, Decimal>) {
-        for (coin, balance) in &books.balances {
-            let change = flows.coins.get(coin).copied().unwrap_or_default();
-            let before = (balance.total - change).normalize();
-            self.coins.push(Coin { coin: coin.clone(), change: change.normalize(), wallet: balance.total, before });
-            match opening.get(coin) {
-                Some(opening) if !history.is_complete => {
-                    let subject = format!("wallet: {coin}: cannot be compared with an opening of {}", text(*opening));
-                    self.differ(subject, "its beginning is gone", text(balance.total));
-                }
-                Some(opening) if *opening != before => {
-                    self.differ(format!("wallet: {coin}"), text((*opening + change).normalize()), text(balance.total));
-                }
-                _ => {}
-            }
-        }
-        let Some(instrument) = &history.ledger.instrument else { return };
-        let begin = Sums::of(&initial(history)).base;
-        let held = begin + flows.coins.get(&instrument.base_coin).copied().unwrap_or_default();
-        if let Some(balance) = books.balances.get(&instrument.base_coin)
-            && balance.total < held
-        {
-            let subject = format!("wallet: {}: less than the bot holds", instrument.base_coin);
-            self.differ(subject, text(held), text(balance.total));
-        }
-    }
-
-    /// For people.
-    pub fn report(&self) -> String {
-        let mut out = String::new();
-        let mut line = |what: &str, says: String| {
-            let _ = writeln!(out, "{what:<11} {says}");
-        };
-        match self.begins {
-            Some(begins) if self.is_complete => line("journal", format!("whole, since {}", moment(begins))),
-            Some(begins) => line("journal", format!("since {}; what was before has been removed", moment(begins))),
-            None => line("journal", "empty".to_owned()),
-        }
-        line("executions", format!("{} equal to the last digit", self.equal_executions));
-        if self.no_longer_kept > 0 {
-            let since = moment(self.kept_since);
-            line("", format!("{} not compared: the exchange keeps none from before {since}", self.no_longer_kept));
-        }
-        if self.before_journal > 0 {
-            line("", format!("{} on the exchange are from before the journal begins", self.before_journal));
-        }
-        if self.not_booked_yet > 0 {
-            line(
-                "",
-                format!("{} happened after the journal's last entry: the next start books them", self.not_booked_yet),
-            );
-        }
-        line("orders", format!("{} resting on both sides alike", self.equal_orders));
-        if self.in_doubt > 0 {
-            line("", format!("{} in doubt: the bot asks for them when it runs", self.in_doubt));
-        }
-        for coin in &self.coins {
-            line(
-                "wallet",
-                format!(
-                    "{} {}; the bot's trades made {} of it: {} without them",
-                    text(coin.wallet),
-                    coin.coin,
-                    signed(coin.change),
-                    text(coin.before)
-                ),
-            );
-        }
-        for difference in &self.differences {
-            let Difference { subject, journal, exchange } = difference;
-            line("DIFFERENCE", format!("{subject}\n{:11}   journal:  {journal}\n{:11}   exchange: {exchange}", "", ""));
-        }
-        line(
-            "result",
-            match self.differences.len() {
-                0 => "journal and exchange agree".to_owned(),
-                1 => "1 difference".to_owned(),
-                count => format!("{count} differences"),
-            },
-        );
-        out
-    }
-
-    /// For machines.
-    pub fn json(&self) -> Value {
-        json!({
-            "agree": self.differences.is_empty(),
-            "differences": self.differences.iter().map(|difference| json!({
-                "subject": difference.subject,
-                "journal": difference.journal,
-                "exchange": difference.exchange,
-            })).collect::<Vec<_>>(),
-            "executions": {
-                "equal": self.equal_executions,
-                "no_longer_kept": self.no_longer_kept,
-                "kept_since": self.kept_since,
-                "before_journal": self.before_journal,
-                "not_booked_yet": self.not_booked_yet,
-            },
-            "orders": { "equal": self.equal_orders, "in_doubt": self.in_doubt },
-            "wallet": self.coins.iter().map(|coin| json!({
-                "coin": coin.coin,
-                "change": text(coin.change),
-                "wallet": text(coin.wallet),
-                "before": text(coin.before),
-            })).collect::<Vec<_>>(),
-            "journal": { "complete": self.is_complete, "begins": self.begins },
-        })
-    }
+fn look(
+    config: &Config,
+    directory: &StateDirectory,
+    connection: &mut LiveExchange,
+    options: &command_line::Audit,
+) -> Result<Audit, Failure> {
+    // The journal is read before and after: what a running bot books meanwhile is then on both sides, or is looked at again.
+    let earlier = history(directory)?;
+    let books = ask(config, &earlier, connection)?;
+    let opening = options.opening.iter().cloned().collect();
+    Ok(compare(&config.bot, &history(directory)?, &books, &opening))
 }
 
-/// What the journal's executions moved.
-#[derive(Default)]
-struct Flows {
-    coins: BTreeMap<String, Decimal>,
-    fees: BTreeMap<String, Decimal>,
-    executions: u64,
+fn ask(config: &Config, history: &History, connection: &mut LiveExchange) -> Result<Books, Fault> {
+    let now = connection.clock.now();
+    let kept = if config.environment == Environment::Demo { KEPT_ON_DEMO } else { KEPT };
+    let kept_since = now.before(kept).after(MARGIN);
+    let client = &mut connection.client;
+    let instrument = client.instrument()?;
+    let mut coins = BTreeSet::from([instrument.base_coin, instrument.quote_coin]);
+    coins.extend(booked(history).map(|execution| execution.fee_coin.clone()));
+    let first: Option<Timestamp> = history.entries.first().map(|(time, _)| *time);
+    let first = booked(history).map(|execution| execution.time).chain(first).min().unwrap_or(now);
+    let from = first.max(kept_since).before(MARGIN);
+    let executions = client.executions(from, now.after(MARGIN))?;
+    let open = client.open_orders()?;
+    let balances = coins.into_iter().map(|coin| client.balance(&coin).map(|balance| (coin, balance)));
+    Ok(Books { executions, open, balances: balances.collect::<Result<BTreeMap<_, _>, _>>()?, kept_since, asked: now })
 }
 
-impl Flows {
-    fn add<'e>(&mut self, history: &History, executions: impl Iterator<Item = &'e Execution>) {
-        let Some(instrument) = &history.ledger.instrument else { return };
-        for execution in executions {
-            let sign = if execution.side == Side::Buy { Decimal::ONE } else { -Decimal::ONE };
-            let mut add = |coin: &str, amount| *self.coins.entry(coin.to_owned()).or_default() += amount;
-            add(&instrument.base_coin, sign * execution.quantity);
-            add(&instrument.quote_coin, -sign * execution.value);
-            add(&execution.fee_coin, -execution.fee);
-            *self.fees.entry(execution.fee_coin.clone()).or_default() += execution.fee;
-            self.executions += 1;
-        }
-    }
-}
-
-/// What a ledger says of money, in the two coins.
-struct Sums {
-    /// Profit less the cost of what is held: what all trades together have brought or taken.
-    quote: Decimal,
-    /// Held, dust included.
-    base: Decimal,
-}
-
-impl Sums {
-    fn of(ledger: &Ledger) -> Self {
-        let mut sums = Self { quote: ledger.totals.profit - ledger.carry.cost, base: ledger.carry.quantity };
-        if let Some(cycle) = &ledger.cycle {
-            let held = cycle.held();
-            sums.base += held.quantity;
-            sums.quote += cycle.profit - held.cost;
-            for (_, order) in cycle.live_orders() {
-                sums.quote += order.proceeds - order.cost_of_sold();
-            }
-        }
-        sums
-    }
-}
-
-/// The ledger before the first record: a new one, or what the records that are gone added up to.
-fn initial(history: &History) -> Ledger {
-    match history.entries.first() {
-        Some((_, Record::Snapshot { ledger })) => (**ledger).clone(),
-        _ => Ledger::default(),
-    }
-}
-
-/// Every execution that was booked.
-pub fn booked(history: &History) -> impl Iterator<Item = &Execution> {
-    history.entries.iter().filter_map(|(_, record)| match record {
-        Record::Executed { execution, .. } => Some(execution),
-        _ => None,
-    })
-}
-
-fn name_of(execution: &Execution) -> String {
-    format!("execution {} of {}", execution.exec_id, execution.link_id)
-}
-
-fn numbers(execution: &Execution) -> String {
-    let side = if execution.side == Side::Buy { "buy" } else { "sell" };
-    format!(
-        "{side} {} at {} for {}, fee {} {}, {}, {}, order {} ({})",
-        text(execution.quantity),
-        text(execution.price),
-        text(execution.value),
-        text(execution.fee),
-        execution.fee_coin,
-        if execution.maker { "maker" } else { "taker" },
-        execution.time,
-        execution.order_id,
-        execution.link_id,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::instrument::Instrument;
-    use crate::core::money;
-    use crate::core::order::{OrderSpec, OrderStatus, Slot};
-    use crate::core::record::{Offer, Reason};
-
-    fn d(text: &str) -> Decimal {
-        money::parse(text).unwrap()
-    }
-
-    fn bot() -> BotName {
-        BotName::new("btc").unwrap()
-    }
-
-    fn execution(key: OrderKey, side: Side, quantity: &str, value: &str, fee: (&str, &str)) -> Execution {
-        Execution {
-            exec_id: format!("e-{key}"),
-            link_id: key.link_id(&bot()),
-            order_id: "1".to_owned(),
-            side,
-            price: d("100"),
-            quantity: d(quantity),
-            value: d(value),
-            fee: d(fee.0),
-            fee_coin: fee.1.to_owned(),
-            maker: side == Side::Sell,
-            time: Timestamp(10_000),
-        }
-    }
-
-    /// One BTC bought for 100 with a fee of 0.001 BTC; 0.4 of it sold, the rest still offered.
-    fn world() -> (History, Books) {
-        let buy = OrderKey { cycle: 1, slot: Slot::Buy(0), attempt: 1 };
-        let sell = OrderKey { cycle: 1, slot: Slot::Sell(0), attempt: 1 };
-        let instrument = Instrument {
-            symbol: "BTCUSDT".into(),
-            base_coin: "BTC".into(),
-            quote_coin: "USDT".into(),
-            tick_size: d("0.01"),
-            quantity_step: d("0.01"),
-            amount_step: d("0.01"),
-            min_notional: d("5"),
-            max_limit_quantity: d("100"),
-            max_market_quantity: d("100"),
-            trading: true,
-        };
-        let bought = execution(buy, Side::Buy, "1", "100", ("0.001", "BTC"));
-        let sold = execution(sell, Side::Sell, "0.4", "44", ("0.044", "USDT"));
-        let spec = OrderSpec::Limit { side: Side::Sell, price: d("110"), quantity: d("0.99"), post_only: false };
-        let reason = Reason::TakeProfit { cost: d("100"), take_profit_percent: d("9"), fee_rate: d("0.001") };
-        let records = [
-            Record::InstrumentSeen { instrument },
-            Record::CycleOpened { cycle: 1, began: Timestamp(9_000) },
-            Record::OrderPlanned {
-                key: buy,
-                spec: OrderSpec::MarketBuy { amount: d("100") },
-                offer: None,
-                reason: Reason::Base,
-            },
-            Record::OrderAccepted { key: buy, order_id: "1".into() },
-            Record::Executed { key: buy, execution: bought.clone() },
-            Record::OrderClosed {
-                key: buy,
-                status: OrderStatus::Filled,
-                executed_quantity: d("1"),
-                executed_value: d("100"),
-                maker_only_refused: false,
-                message: String::new(),
-            },
-            Record::OrderPlanned {
-                key: sell,
-                spec: spec.clone(),
-                offer: Some(Offer { levels: vec![0], cost: d("100") }),
-                reason,
-            },
-            Record::OrderAccepted { key: sell, order_id: "2".into() },
-            Record::Executed { key: sell, execution: sold.clone() },
-        ];
-        let mut history = History { is_complete: true, files: 1, ..History::default() };
-        // It has been kept for a while after the last execution.
-        history.ledger.time = Timestamp(100_000);
-        for record in records {
-            history.ledger.apply(Timestamp(9_000), &record).unwrap();
-            history.entries.push((Timestamp(9_000), record));
-        }
-        let report = OrderReport {
-            link_id: sell.link_id(&bot()),
-            order_id: "2".into(),
-            spec,
-            status: OrderStatus::Open,
-            executed_quantity: d("0.4"),
-            executed_value: d("44"),
-            maker_only_refused: false,
-            reason: String::new(),
-            created: Timestamp(9_000),
-            updated: Timestamp(9_000),
-        };
-        let balance = |total: &str| Balance { total: d(total), free: d(total) };
-        let books = Books {
-            executions: vec![bought, sold],
-            open: vec![report],
-            balances: BTreeMap::from([("USDT".into(), balance("943.956")), ("BTC".into(), balance("0.599"))]),
-            kept_since: Timestamp(0),
-            asked: Timestamp(20_000),
-        };
-        (history, books)
-    }
-
-    fn opening() -> BTreeMap<String, Decimal> {
-        BTreeMap::from([("USDT".to_owned(), d("1000")), ("BTC".to_owned(), d("0"))])
-    }
-
-    fn differences(history: &History, books: &Books) -> Vec<String> {
-        audit(&bot(), history, books, &opening()).differences.into_iter().map(|difference| difference.subject).collect()
-    }
-
-    #[test]
-    fn what_agrees_to_the_last_digit_has_no_difference() {
-        let (history, books) = world();
-        let audit = audit(&bot(), &history, &books, &opening());
-        assert_eq!(audit.differences, []);
-        assert_eq!((audit.equal_executions, audit.equal_orders), (2, 1));
-        assert!(audit.report().ends_with("journal and exchange agree\n"), "{}", audit.report());
-        assert!(audit.report().contains("943.956 USDT; the bot's trades made -56.044 of it: 1000 without them"));
-        assert_eq!(audit.json()["agree"], true);
-    }
-
-    #[test]
-    fn the_last_digit_of_any_number_is_seen() {
-        let changes: [fn(&mut Execution); 6] = [
-            |execution| execution.quantity += Decimal::new(1, 12),
-            |execution| execution.value += Decimal::new(1, 12),
-            |execution| execution.fee += Decimal::new(1, 12),
-            |execution| execution.price += Decimal::new(1, 12),
-            |execution| execution.fee_coin.push('X'),
-            |execution| execution.time.0 += 1,
-        ];
-        for change in changes {
-            let (history, mut books) = world();
-            change(&mut books.executions[1]);
-            assert_eq!(differences(&history, &books), ["execution e-1-0s-1 of btc-1-0s-1"]);
-        }
-    }
-
-    #[test]
-    fn what_one_side_does_not_know_is_a_difference() {
-        let (history, mut books) = world();
-        books.executions.remove(0);
-        assert_eq!(differences(&history, &books), ["execution e-1-0b-1 of btc-1-0b-1"]);
-        let (mut history, books) = world();
-        history.entries.pop();
-        let found = differences(&history, &books);
-        assert!(found.contains(&"execution e-1-0s-1 of btc-1-0s-1".to_owned()), "{found:?}");
-        // And the journal no longer adds up either.
-        assert!(found.contains(&"journal: quantity held".to_owned()), "{found:?}");
-        assert!(found.contains(&"journal: profit less the cost of what is held".to_owned()), "{found:?}");
-        assert!(found.contains(&"journal: fees in USDT".to_owned()), "{found:?}");
-    }
-
-    #[test]
-    fn what_is_too_old_to_compare_is_said_and_is_no_difference() {
-        let (history, mut books) = world();
-        books.executions.clear();
-        books.kept_since = Timestamp(10_001);
-        let audit = audit(&bot(), &history, &books, &opening());
-        assert_eq!((audit.differences.len(), audit.no_longer_kept), (0, 2));
-        assert!(audit.report().contains("2 not compared: the exchange keeps none from before"), "{}", audit.report());
-        let (history, mut books) = world();
-        let lost = OrderKey { cycle: 0, slot: Slot::Buy(0), attempt: 1 };
-        books.executions.push(Execution { time: Timestamp(1), ..execution(lost, Side::Buy, "1", "1", ("0", "BTC")) });
-        assert_eq!(super::audit(&bot(), &history, &books, &opening()).before_journal, 1);
-        assert_eq!(differences(&history, &books), [""; 0]);
-    }
-
-    #[test]
-    fn orphans_and_lost_orders_are_differences_and_foreign_orders_are_not() {
-        let (history, mut books) = world();
-        books.open[0].link_id = "btc-1-1b-1".to_owned();
-        assert_eq!(differences(&history, &books), ["btc-1-0s-1", "btc-1-1b-1"]);
-        let (history, mut books) = world();
-        let by_hand = OrderReport { link_id: String::new(), ..books.open[0].clone() };
-        let other = OrderReport { link_id: "eth-1-0s-1".to_owned(), ..books.open[0].clone() };
-        books.open.extend([by_hand, other]);
-        assert_eq!(differences(&history, &books), [""; 0]);
-    }
-
-    #[test]
-    fn what_happened_while_the_bot_was_away_is_news_and_no_difference() {
-        let (history, mut books) = world();
-        let sell = OrderKey { cycle: 1, slot: Slot::Sell(0), attempt: 1 };
-        let rest = execution(sell, Side::Sell, "0.59", "64.9", ("0.0649", "USDT"));
-        books.executions.push(Execution { exec_id: "later".into(), time: Timestamp(500_000), ..rest });
-        books.open.clear();
-        books.balances.insert("USDT".into(), Balance { total: d("1008.7911"), free: d("0") });
-        books.balances.insert("BTC".into(), Balance { total: d("0.009"), free: d("0") });
-        let audit = audit(&bot(), &history, &books, &opening());
-        assert_eq!((audit.differences.as_slice(), audit.not_booked_yet), (&[][..], 1), "{}", audit.report());
-        // Half of that, and it should still rest.
-        books.executions[2].quantity = d("0.3");
-        assert!(differences(&history, &books).contains(&"btc-1-0s-1".to_owned()));
-    }
-
-    #[test]
-    fn the_wallet_must_hold_what_the_bot_holds_and_what_the_user_says() {
-        let (history, mut books) = world();
-        books.balances.insert("BTC".to_owned(), Balance { total: d("0.598"), free: d("0") });
-        assert_eq!(differences(&history, &books), ["wallet: BTC", "wallet: BTC: less than the bot holds"]);
-        let (history, mut books) = world();
-        books.balances.insert("USDT".to_owned(), Balance { total: d("943.9560000001"), free: d("0") });
-        assert_eq!(differences(&history, &books), ["wallet: USDT"]);
-    }
+fn history(directory: &StateDirectory) -> Result<History, Failure> {
+    journal::history(&directory.journal()).map_err(Failure::from)
 }

@@ -10,21 +10,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::market;
-use super::trade::{exit_of, load};
+use super::{load_or_example, market, obstacle_failure};
 use crate::backtest::course::{Course, Trade};
 use crate::backtest::summary::Summary;
-use crate::backtest::{self, End, Obstacle};
+use crate::backtest::{self, End};
 use crate::command_line::{self, CandlePath};
-use crate::config;
 use crate::core::instrument::Instrument;
-use crate::core::money::{self, Decimal, text};
+use crate::core::money::{Decimal, text};
 use crate::core::order::Side;
 use crate::engine::ports::Observer;
 use crate::exit::{Exit, Failure};
 use crate::narrator::{moment, signed};
 use crate::simulation::market::{self as prices, Recording};
-use crate::simulation::{Exchange, Settings};
 
 /// A backtest that was run.
 pub(super) struct Played {
@@ -60,41 +57,23 @@ pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`] when the configuration or the candles are wrong.
 pub(super) fn play(options: &command_line::Backtest, observer: &mut dyn Observer) -> Result<Played, Failure> {
-    let config = match &options.config {
-        Some(path) => load(path)?,
-        None => config::parse(config::EXAMPLE, Path::new("the built-in example"))
-            .map_err(|error| Failure::new(Exit::Bug, error))?,
-    };
+    let config = load_or_example(options.config.as_deref())?;
     let parameters = &config.parameters;
-    let mut listing = market::listing(&parameters.symbol);
-    listing.slippage = money::fraction(options.slippage);
-    let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::Configuration, error);
-    let recording = match options.no_cache {
-        true => Recording::read(&options.market, listing.instrument.tick_size),
-        false => Recording::open(&options.market, listing.instrument.tick_size),
-    };
-    let recording = recording.map_err(|error| wrong(&error))?;
-    let (maker_fee, taker_fee) = (options.fee_maker, options.fee_taker);
-    let exchange = Exchange::new(Settings { maker_fee, taker_fee, ..market::settings(parameters, listing) });
-    let path = match options.path {
-        CandlePath::Nearest => prices::Path::Nearest,
-        CandlePath::Pessimistic => prices::Path::HighFirst,
-        CandlePath::Optimistic => prices::Path::LowFirst,
-    };
+    let listing = market::slipping(&parameters.symbol, options.assumptions.slippage);
+    let recording = market::recording(&options.market, &listing, options.no_cache)?;
+    let exchange = market::backtest_exchange(parameters, listing, &options.assumptions);
+    let path = market::order(options.assumptions.path);
     // What the engine tells while it trades would be told a year at once.
     log::set_max_level(log::max_level().min(log::LevelFilter::Warn));
-    let end = backtest::run(exchange, recording.play(path), &config.bot, parameters, observer);
-    let end = end.map_err(|obstacle| match obstacle {
-        Obstacle::Market(error) => wrong(&error),
-        Obstacle::Engine(failure) => exit_of(failure),
-    })?;
+    let end =
+        backtest::run(exchange, recording.play(path), &config.bot, parameters, observer).map_err(obstacle_failure)?;
     Ok(Played { end, recording, path })
 }
 
 impl Played {
     /// What came of it.
     pub(super) fn summary(&self, course: &Course, options: &command_line::Backtest) -> Summary {
-        Summary::new(&self.end, course, &self.recording, self.path, options.fee_taker)
+        Summary::new(&self.end, course, &self.recording, self.path, options.assumptions.fee_taker)
     }
 }
 
@@ -120,20 +99,12 @@ fn write_trades(file: &Path, trades: &[Trade]) -> std::io::Result<()> {
     out.flush()
 }
 
-fn path_name(path: CandlePath) -> &'static str {
-    match path {
-        CandlePath::Nearest => "nearest",
-        CandlePath::Pessimistic => "pessimistic",
-        CandlePath::Optimistic => "optimistic",
-    }
-}
-
 /// The figures for machines.
 pub(super) fn figures(summary: &Summary, options: &command_line::Backtest, candles: usize) -> Value {
     let mut figures = summary.figures();
     figures.insert("type".to_owned(), "backtest".into());
     figures.insert("market".to_owned(), options.market.display().to_string().into());
-    figures.insert("path".to_owned(), path_name(options.path).into());
+    figures.insert("path".to_owned(), options.assumptions.path.name().into());
     figures.insert("candles".to_owned(), candles.into());
     Value::Object(figures)
 }
@@ -181,7 +152,7 @@ fn as_text(summary: &Summary, options: &command_line::Backtest, played: &Played)
     for (name, value) in rows {
         let _ = writeln!(out, "  {name:<22}{value}");
     }
-    let assumed = assumed(options.path);
+    let assumed = assumed(options.assumptions.path);
     let _ = writeln!(
         out,
         "\nAssumed: {assumed}; a resting order is filled when the price goes through it, at its own price.\nThe bounds: \

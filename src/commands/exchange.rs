@@ -9,7 +9,7 @@ use crate::bybit::{StreamHandle, Tls};
 use crate::command_line;
 use crate::core::Decimal;
 use crate::exit::{Exit, Failure};
-use crate::simulation::driver::{Driver, Pace, Source};
+use crate::simulation::driver::{Driver, Pace, PriceSource};
 use crate::simulation::hub::wall_clock;
 use crate::simulation::server::{Server, ServerOptions};
 use crate::simulation::settings::AccountSettings;
@@ -49,7 +49,7 @@ pub fn exchange(options: &command_line::Exchange) -> Result<(), Failure> {
 fn serve(
     options: &command_line::Exchange,
     hub: &Arc<Hub>,
-    source: Source,
+    source: PriceSource,
     stopped: &Receiver<()>,
 ) -> Result<(), Failure> {
     let refused = |error: std::io::Error| Failure::new(Exit::CommandLine, format!("{}: {error}", options.listen));
@@ -89,13 +89,13 @@ fn serve(
 fn source(
     options: &command_line::Exchange,
     start_price: &mut Decimal,
-) -> Result<(Source, Option<StreamHandle>), Failure> {
+) -> Result<(PriceSource, Option<StreamHandle>), Failure> {
     let market = &options.market;
     let pace = Pace::of_speed(market.speed.unwrap_or(1));
     let listing = market::listing(&options.symbol);
     Ok(match &market.market {
         command_line::Market::Random => {
-            (Source::Market(market::random(market.seed.unwrap_or_else(rand::random), &listing), pace), None)
+            (PriceSource::Market(market::random(market.seed.unwrap_or_else(rand::random), &listing), pace), None)
         }
         command_line::Market::File(path) => {
             let mut candles = market::candles(path)?;
@@ -103,13 +103,13 @@ fn source(
             if let Some(point) = first {
                 *start_price = point.price;
             }
-            (Source::Market(candles, pace), None)
+            (PriceSource::Market(candles, pace), None)
         }
         command_line::Market::Live => {
             let tls = Tls::build(None).map_err(|error| Failure::new(Exit::Configuration, error))?;
             let live = market::live(&options.symbol, market.public_stream.as_deref(), &tls)?;
             *start_price = live.first.price;
-            (Source::Live(live.points), Some(live.stream))
+            (PriceSource::Live(live.points), Some(live.stream))
         }
     })
 }

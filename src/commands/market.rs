@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
-use super::plan::assumed_instrument;
 use crate::bybit::public::{MarketSignal, PublicStream};
 use crate::bybit::{Environment, Hosts, StreamHandle, StreamTimings, Tls};
+use crate::command_line::{Assumptions, CandlePath};
 use crate::core::parameters::Parameters;
-use crate::core::{Decimal, Timestamp, ladder};
+use crate::core::{Decimal, Timestamp, ladder, money};
 use crate::exit::{Exit, Failure};
-use crate::simulation::Settings;
+use crate::inspection::plan::assumed_instrument;
 use crate::simulation::market::random_walk::Liveliness;
-use crate::simulation::market::{Candles, Market, PricePoint, RandomWalk};
+use crate::simulation::market::{Candles, Market, Path as CandleOrder, PricePoint, RandomWalk, Recording};
 use crate::simulation::settings::{AccountSettings, DEFAULT_KEY, DEFAULT_SECRET, Listing};
+use crate::simulation::{Exchange, Settings};
 
 /// When the random walk begins: 2026-01-01 00:00 UTC.
 const WALK_BEGINS: Timestamp = Timestamp(1_767_225_600_000);
@@ -34,12 +35,42 @@ pub fn listing(symbol: &str) -> Listing {
     })
 }
 
+/// The same, where market orders trade so many per cent worse than the best price.
+pub fn slipping(symbol: &str, percent: Decimal) -> Listing {
+    Listing { slippage: money::fraction(percent), ..listing(symbol) }
+}
+
+/// The candles of a file, to be played more than once. They are kept beside it in a faster form, unless `no_cache`.
+///
+/// # Errors
+/// [`Failure`] that names file, line and column.
+pub fn recording(file: &Path, listing: &Listing, no_cache: bool) -> Result<Recording, Failure> {
+    let tick_size = listing.instrument.tick_size;
+    let recording = if no_cache { Recording::read(file, tick_size) } else { Recording::open(file, tick_size) };
+    recording.map_err(|error| Failure::new(Exit::Configuration, error))
+}
+
+/// In which order the prices of a candle came.
+pub fn order(path: CandlePath) -> CandleOrder {
+    match path {
+        CandlePath::Nearest => CandleOrder::Nearest,
+        CandlePath::Pessimistic => CandleOrder::HighFirst,
+        CandlePath::Optimistic => CandleOrder::LowFirst,
+    }
+}
+
 /// An exchange with this one listing, and an account with money enough for the parameters.
 pub fn settings(parameters: &Parameters, listing: Listing) -> Settings {
     let cost = ladder::cost(parameters).unwrap_or(parameters.max_capital);
     let balance = QUOTE_BALANCE.max(cost + cost);
     let account = AccountSettings::new(DEFAULT_KEY, DEFAULT_SECRET, &listing.instrument.quote_coin, balance);
     Settings { listings: vec![listing], accounts: vec![account], ..Settings::default() }
+}
+
+/// The exchange of a backtest, and an account with money enough for the parameters.
+pub fn backtest_exchange(parameters: &Parameters, listing: Listing, assumed: &Assumptions) -> Exchange {
+    let (maker_fee, taker_fee) = (assumed.fee_maker, assumed.fee_taker);
+    Exchange::new(Settings { maker_fee, taker_fee, ..settings(parameters, listing) })
 }
 
 /// The walk of a seed.

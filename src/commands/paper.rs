@@ -4,7 +4,6 @@
 //! On a random walk or recorded candles, bot and exchange share one virtual clock and move in lockstep: one seed gives
 //! one result, at any speed. On the live market both follow the wall clock.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -12,15 +11,14 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::json;
 
-use super::market;
-use super::trade::{exit_of, load, on_signals};
+use super::{load_or_example, market};
 use crate::backtest;
 use crate::bybit::{
     Client, Credentials, Environment, ExchangeClock, Hosts, HttpLimits, HttpTransport, PrivateStream, StreamTimings,
     Tls,
 };
 use crate::command_line;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::core::Decimal;
 use crate::core::ledger::Ledger;
 use crate::core::money::text;
@@ -30,8 +28,9 @@ use crate::engine::{Engine, EngineConfig, STREAM_PATIENCE, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::Forgetful;
 use crate::live::LiveFeed;
+use crate::live::on_signals;
 use crate::narrator::{Form, Narrator, cycles, signed};
-use crate::simulation::driver::{Driver, Pace, Source};
+use crate::simulation::driver::{Driver, Pace, PriceSource};
 use crate::simulation::lockstep::Lockstep;
 use crate::simulation::server::{Server, ServerOptions};
 use crate::simulation::settings::{DEFAULT_KEY, DEFAULT_SECRET};
@@ -47,11 +46,7 @@ const SEED: u64 = 1;
 /// # Errors
 /// [`Failure`] when the configuration or the market is wrong.
 pub fn paper(options: &command_line::Paper) -> Result<(), Failure> {
-    let mut config = match &options.config {
-        Some(path) => load(path)?,
-        None => config::parse(config::EXAMPLE, Path::new("the built-in example"))
-            .map_err(|error| Failure::new(Exit::Bug, error))?,
-    };
+    let mut config = load_or_example(options.config.as_deref())?;
     if let Some(cycles) = options.cycles {
         config.parameters.max_cycles = cycles;
     }
@@ -100,7 +95,7 @@ fn live(config: &Config, options: &command_line::Paper) -> Result<(), Failure> {
     let market = market::live(symbol, public_stream, &tls)?;
     let hub = Hub::on_wall_clock(exchange_for(config, Some(market.first.price)));
     let bug = |error: std::io::Error| Failure::new(Exit::Bug, format!("no thread for the market: {error}"));
-    let mut driver = Driver::start(Arc::clone(&hub), symbol.clone(), Source::Live(market.points)).map_err(bug)?;
+    let mut driver = Driver::start(Arc::clone(&hub), symbol.clone(), PriceSource::Live(market.points)).map_err(bug)?;
     let stop = Arc::new(AtomicBool::new(false));
     let clock = ExchangeClock::new(Arc::clone(&stop));
     let (signals, received): (Sender<Signal>, Receiver<Signal>) = unbounded();
@@ -159,7 +154,7 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
     let outcome = engine.run();
     tell_result(engine.ledger(), clock.now().since(began), options.json);
     stream.join();
-    outcome.map(drop).map_err(exit_of)
+    outcome.map(drop).map_err(Failure::from)
 }
 
 fn tell_result(ledger: &Ledger, duration: Duration, as_json: bool) {

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::trade::{directory_of, load};
-use super::{backtest, journal_failure};
+use super::{backtest, directory_to_read};
 use crate::backtest::End;
 use crate::backtest::summary::Summary;
 use crate::command_line::{self, JournalSource, Subject};
@@ -18,10 +17,11 @@ use crate::core::{Decimal, Timestamp};
 use crate::exit::{Exit, Failure};
 use crate::journal;
 use crate::report::chronicle::Chronicle;
-use crate::report::sweep::Sweep;
-use crate::report::{self, Report, Source, prices};
+use crate::report::sweep::SweepReport;
+use crate::report::{self, Report, RunSource, prices};
 use crate::simulation::market::{self, Recording};
-use crate::state_directory::StateDirectory;
+use crate::sweep::reader::Reader;
+use crate::sweep::results::ResultsFileError;
 
 /// `recompra report`.
 ///
@@ -61,27 +61,21 @@ fn of_backtest(options: &command_line::Backtest) -> Result<(String, Value), Fail
     let played = backtest::play(options, &mut chronicle)?;
     let summary = played.summary(&chronicle.course, options);
     let figures = backtest::figures(&summary, options, played.recording.len());
-    let source = Source::Backtest(report::Backtest {
+    let source = RunSource::Backtest(report::Backtest {
         market: name_of(&options.market),
         candles: played.recording.len(),
-        assumed: backtest::assumed(options.path),
-        maker_fee: options.fee_maker,
-        taker_fee: options.fee_taker,
-        slippage_percent: options.slippage,
+        assumed: backtest::assumed(options.assumptions.path),
+        maker_fee: options.assumptions.fee_maker,
+        taker_fee: options.assumptions.fee_taker,
+        slippage_percent: options.assumptions.slippage,
     });
     let report = Report::new(source, (&chronicle, &played.end), (&played.recording, played.path), (&summary, &figures));
     Ok((report.page(), figures))
 }
 
 fn of_journal(source: &JournalSource, variables: Variables<'_>) -> Result<(String, Value), Failure> {
-    let directory = match &source.state_dir {
-        Some(path) => StateDirectory::new(path.clone()),
-        None => directory_of(&load(&source.config)?, variables)?,
-    };
-    if source.state_dir.is_some() && !directory.path().is_dir() {
-        return Err(Failure::new(Exit::State, format!("{}: there is no such directory", directory.path().display())));
-    }
-    let history = journal::history(&directory.journal()).map_err(journal_failure)?;
+    let directory = directory_to_read(source.state_dir.as_deref(), &source.config, variables)?;
+    let history = journal::history(&directory.journal()).map_err(Failure::from)?;
     let (chronicle, ledger) = Chronicle::of_entries(&history.entries)
         .map_err(|error| Failure::new(Exit::JournalDamaged, format!("{}: {error}", directory.journal().display())))?;
     let recording = recording(source, &chronicle, &ledger)?;
@@ -96,7 +90,7 @@ fn of_journal(source: &JournalSource, variables: Variables<'_>) -> Result<(Strin
     figures.insert("state_dir".to_owned(), directory.path().display().to_string().into());
     figures.insert("is_complete".to_owned(), history.is_complete.into());
     let figures = Value::Object(figures);
-    let shown = Source::Journal(report::Journal {
+    let shown = RunSource::Journal(report::Journal {
         directory: directory.path().display().to_string(),
         files: history.files,
         candles: source.candles.as_deref().map(name_of),
@@ -107,11 +101,17 @@ fn of_journal(source: &JournalSource, variables: Variables<'_>) -> Result<(Strin
 }
 
 fn of_sweep(file: &Path) -> Result<(String, Value), Failure> {
-    let wrong =
-        |error: &dyn std::fmt::Display| Failure::new(Exit::Configuration, format_args!("{}: {error}", file.display()));
-    let results = std::fs::read_to_string(file).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
-    let sweep = Sweep::read(&results).map_err(|error| wrong(&error))?;
-    Ok((sweep.page(&name_of(file)), sweep.figures()))
+    let wrong = |error: ResultsFileError| match error {
+        ResultsFileError::Io(path, error) => {
+            Failure::new(Exit::Configuration, format!("{}: cannot be read: {error}", path.display()))
+        }
+        error => error.into(),
+    };
+    let mut reader = Reader::open(file).map_err(wrong)?;
+    let head = reader.head.clone();
+    let results = std::iter::from_fn(|| reader.next_result().transpose());
+    let report = SweepReport::new(head, results).map_err(wrong)?;
+    Ok((report.page(&name_of(file)), report.figures()))
 }
 
 /// The candles of the time in which the journal was written, or those that its fills make.

@@ -52,8 +52,8 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
 /// The configuration if every value of it is usable, and all problems.
 fn read(text: &str, document: &DeTable<'_>, file: &Path) -> (Option<Config>, Vec<Problem>) {
     let (parameters, mut problems) = match document.get("strategy").map(|value| (value, value.get_ref())) {
-        None => strategy::read(text, None),
-        Some((_, DeValue::Table(values))) => strategy::read(text, Some(values)),
+        None => strategy::read(text, None, KEYS),
+        Some((_, DeValue::Table(values))) => strategy::read(text, Some(values), KEYS),
         Some((value, _)) => (None, vec![table::no_table("strategy", value, text)]),
     };
     let mut top = Table::new(text, "", Some(document));

@@ -27,7 +27,6 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
-use super::schema;
 use super::table::{self, Table, Wrong};
 use crate::core::Decimal;
 use crate::core::ladder;
@@ -66,13 +65,11 @@ const USUAL_FEE: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
 /// 10 %: no spot fee comes near; whoever writes more has written a percentage.
 const LARGEST_FEE: Decimal = Decimal::from_parts(1, 0, 0, false, 1);
 
-/// Reads the table; an absent one lacks every required key.
-pub(super) fn read(text: &str, values: Option<&DeTable<'_>>) -> (Option<Parameters>, Vec<Problem>) {
+/// Reads the table; an absent one lacks every required key. `above` are the keys that belong above the table.
+pub(super) fn read(text: &str, values: Option<&DeTable<'_>>, above: &[&str]) -> (Option<Parameters>, Vec<Problem>) {
     let mut table = Table::new(text, "strategy", values);
     let parameters = read_parameters(&mut table);
-    table.refuse_unknown(KEYS, |name| {
-        schema::KEYS.contains(&name).then(|| "it belongs above the line [strategy]".to_owned())
-    });
+    table.refuse_unknown(KEYS, |name| above.contains(&name).then(|| "it belongs above the line [strategy]".to_owned()));
     if let Some(parameters) = &parameters
         && let Err(error) = ladder::cost(parameters)
     {
@@ -189,7 +186,7 @@ mod tests {
         for (key, value) in kept.chain(keys) {
             text.push_str(&format!("{key} = {value}\n"));
         }
-        schema::parse(&text, Path::new("x")).map(|config| config.parameters).map_err(|error| error.to_string())
+        crate::config::parse(&text, Path::new("x")).map(|config| config.parameters).map_err(|error| error.to_string())
     }
 
     fn d(text: &str) -> Decimal {

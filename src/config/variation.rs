@@ -50,7 +50,7 @@ impl Variations {
                 strategy.insert(key.clone(), value.clone());
             }
         }
-        let (parameters, problems) = strategy::read(&self.text, strategy.as_ref());
+        let (parameters, problems) = strategy::read(&self.text, strategy.as_ref(), &[]);
         let place_in_the_file = |problem: Problem| Problem { place: None, ..problem };
         match (problems.into_iter().next(), parameters) {
             (None, Some(parameters)) => Ok(parameters),

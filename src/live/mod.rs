@@ -9,10 +9,12 @@
 //! Goes in: a configuration and a state directory. Comes out: the ports that the engine wants. What can go wrong is told by
 //! each part.
 
+mod bot;
 mod exchange;
 mod feed;
 mod sane_clock;
 
+pub use bot::{on_signals, state_failure, trade};
 pub use exchange::{LiveExchange, read_credentials, wall_clock};
 pub use feed::LiveFeed;
 pub use sane_clock::is_unset;

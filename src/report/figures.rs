@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::html::{datum, escaped};
 use super::words::{self, count};
-use super::{Report, Source};
+use super::{Report, RunSource};
 use crate::core::money::{Decimal, text};
 
 /// One figure: what it is, the exact value, what is shown, and a word more.
@@ -174,7 +174,7 @@ impl Report<'_> {
         let mut out = String::new();
         let mut say = |sentence: &str| out.push_str(&format!("<p class=note>{}</p>", escaped(sentence)));
         match &self.source {
-            Source::Backtest(backtest) => {
+            RunSource::Backtest(backtest) => {
                 say(&format!(
                     "A candle gives a minute's first, highest, lowest and last price, and not which of highest and lowest \
                      came first. Assumed here: {}.",
@@ -194,7 +194,7 @@ impl Report<'_> {
                 ));
                 say("The past promises nothing.");
             }
-            Source::Journal(journal) => {
+            RunSource::Journal(journal) => {
                 say(&match &journal.candles {
                     Some(file) => format!("Between fills, equity and drawdown follow the candles of {file}."),
                     None => "Prices are known only from the bot's own fills: what lies between them, and how deep the \

@@ -38,7 +38,7 @@ use crate::simulation::market::{Path, Recording};
 
 /// Where a run comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum RunSource {
     /// Recorded candles.
     Backtest(Backtest),
     /// What a bot wrote down.
@@ -78,7 +78,7 @@ pub struct Journal {
 /// A run, ready to be shown.
 #[derive(Clone, Debug)]
 pub struct Report<'r> {
-    source: Source,
+    source: RunSource,
     chronicle: &'r Chronicle,
     end: &'r End,
     recording: &'r Recording,
@@ -96,7 +96,7 @@ pub struct Report<'r> {
 impl<'r> Report<'r> {
     /// A report on a run. `figures` is what the page holds as JSON; `path` is how the recording was played.
     pub fn new(
-        source: Source,
+        source: RunSource,
         (chronicle, end): (&'r Chronicle, &'r End),
         (recording, path): (&'r Recording, Path),
         (summary, figures): (&'r Summary, &'r Value),
@@ -105,8 +105,8 @@ impl<'r> Report<'r> {
         let name = |name: Option<&String>| name.cloned().unwrap_or_default();
         let traded = chronicle.trader.as_ref().map(|trader| &trader.parameters);
         let taker_fee = match &source {
-            Source::Backtest(backtest) => backtest.taker_fee,
-            Source::Journal(_) => traded.map_or(Decimal::ZERO, |parameters| parameters.fee_rate),
+            RunSource::Backtest(backtest) => backtest.taker_fee,
+            RunSource::Journal(_) => traded.map_or(Decimal::ZERO, |parameters| parameters.fee_rate),
         };
         Self {
             symbol: name(instrument.map(|instrument| &instrument.symbol).or(traded.map(|traded| &traded.symbol))),
@@ -132,8 +132,8 @@ impl<'r> Report<'r> {
     /// Whether prices are known between fills.
     fn has_candles(&self) -> bool {
         match &self.source {
-            Source::Backtest(_) => true,
-            Source::Journal(journal) => journal.candles.is_some(),
+            RunSource::Backtest(_) => true,
+            RunSource::Journal(journal) => journal.candles.is_some(),
         }
     }
 }

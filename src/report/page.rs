@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::html::{escaped, json};
 use super::market::Market;
 use super::words;
-use super::{Report, Source};
+use super::{Report, RunSource};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -45,8 +45,8 @@ impl Report<'_> {
 
     fn title(&self) -> String {
         let kind = match self.source {
-            Source::Backtest(_) => "backtest",
-            Source::Journal(_) => "report",
+            RunSource::Backtest(_) => "backtest",
+            RunSource::Journal(_) => "report",
         };
         format!("{} {kind}", self.symbol).trim().to_owned()
     }
@@ -54,11 +54,11 @@ impl Report<'_> {
     fn head(&self) -> String {
         let (from, to) = (self.summary.from, self.summary.to);
         let (over, under) = match &self.source {
-            Source::Backtest(backtest) => (
+            RunSource::Backtest(backtest) => (
                 "Backtest: what the bot would have done".to_owned(),
                 format!("{} candles of {}", words::apart(&backtest.candles.to_string()), backtest.market),
             ),
-            Source::Journal(journal) => {
+            RunSource::Journal(journal) => {
                 let environment = self.chronicle.trader.as_ref().map_or("", |trader| trader.environment.as_str());
                 let bot = self.chronicle.trader.as_ref().map_or("", |trader| trader.bot.as_str());
                 let who = if bot.is_empty() { String::new() } else { format!("bot {bot} on {environment}, ") };
@@ -86,7 +86,7 @@ impl Report<'_> {
                 words::moment(self.chronicle.began.unwrap_or_default())
             );
         }
-        if let Source::Journal(journal) = &self.source
+        if let RunSource::Journal(journal) = &self.source
             && let Some(alarm) = &journal.alarm
         {
             let _ = write!(out, "<p class=alarm>Alarm, no new buys: {}", escaped(alarm));

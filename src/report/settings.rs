@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::html::{escaped, row};
 use super::words;
-use super::{Report, Source};
+use super::{Report, RunSource};
 use crate::core::money::{Decimal, text};
 use crate::core::parameters::{DeviationFrom, Parameters, TakeProfitMode};
 
@@ -73,10 +73,10 @@ impl Report<'_> {
     pub(super) fn origin(&self) -> String {
         let summary = self.summary;
         let mut rows = match &self.source {
-            Source::Backtest(backtest) => {
+            RunSource::Backtest(backtest) => {
                 vec![("market", backtest.market.clone()), ("candles", words::apart(&backtest.candles.to_string()))]
             }
-            Source::Journal(journal) => {
+            RunSource::Journal(journal) => {
                 let mut rows = vec![
                     ("state directory", journal.directory.clone()),
                     ("journal files", journal.files.to_string()),

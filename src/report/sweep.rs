@@ -1,9 +1,7 @@
 //! A page about a sweep: which parameters did well, and whether that lasted.
 //!
-//! In: the file of results that a sweep leaves, as text. Out: a page with a heat map for each pair of axes, the sets beside
-//! what became of them in the part of the market that no choice had seen, and the best of them.
-//!
-//! What can go wrong: a line that is no result; the error names it. A torn last line does not count.
+//! In: the results that a sweep leaves. Out: a page with a heat map for each pair of axes, the sets beside what became of
+//! them in the part of the market that no choice had seen, and the best of them. Nothing can go wrong.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,8 +15,11 @@ use super::plot::axis::{Tick, Values};
 use super::series::coordinate;
 use super::settings;
 use super::words::{self, count};
-use crate::core::money::{self, Decimal, text};
+use crate::core::money::{Decimal, text};
 use crate::core::parameters::Parameters;
+use crate::sweep::measures::{Measure, Measures};
+use crate::sweep::results::{Head, SetOutcome, SetResult, to_the_minute};
+use crate::sweep::space::Axis;
 
 /// More pairs of axes than this are not drawn.
 const MOST_PAIRS: usize = 6;
@@ -28,105 +29,97 @@ const BEST: usize = 25;
 const MOST_TOLD: usize = 1500;
 
 /// The measure that decides: profit with what is held, as a percentage of the most that was bound.
-const MEASURE: &str = "equity_percent";
+const MEASURE: Measure = Measure::EquityPercent;
 
 /// One set of parameters and what it came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Set {
     /// A value for each axis.
     values: Vec<String>,
-    first: Outcome,
-    second: Option<Outcome>,
+    first: PartResult,
+    second: Option<PartResult>,
 }
 
 /// What a set did in a part of the market.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Outcome {
+struct PartResult {
     measure: Decimal,
     drawdown: Decimal,
     cycles: u64,
 }
 
+impl From<&Measures> for PartResult {
+    fn from(measures: &Measures) -> Self {
+        let measure = MEASURE.of(measures).unwrap_or_default();
+        Self { measure, drawdown: measures.drawdown_percent, cycles: measures.cycles }
+    }
+}
+
 /// A sweep, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sweep {
-    head: Value,
-    /// Each axis: its parameter, and the values in their order.
-    axes: Vec<(String, Vec<String>)>,
+pub struct SweepReport {
+    head: Head,
     /// The best first.
     sets: Vec<Set>,
     refused: u64,
 }
 
-impl Sweep {
-    /// Reads a file of results.
+impl SweepReport {
+    /// The report on a file of results.
     ///
     /// # Errors
-    /// A sentence that names the line.
-    pub fn read(results: &str) -> Result<Self, String> {
-        let whole = results.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let mut lines = (1..).zip(whole.lines());
-        let head = lines.next().map(|(_, line)| line).unwrap_or_default();
-        let head: Value = serde_json::from_str(head).unwrap_or_default();
-        if head["type"] != "sweep" {
-            return Err("line 1: this is no file of a sweep's results: those begin with {\"type\":\"sweep\"".to_owned());
+    /// The first of `results` that could not be read.
+    pub fn new<E>(head: Head, results: impl Iterator<Item = Result<SetResult, E>>) -> Result<Self, E> {
+        let mut report = Self { head, sets: Vec::new(), refused: 0 };
+        for result in results {
+            let SetResult { parameters, outcome, .. } = result?;
+            let SetOutcome::Result { in_sample, out_of_sample } = outcome else {
+                report.refused += 1;
+                continue;
+            };
+            let value = |axis: &Axis| parameters.get(&axis.key).cloned().unwrap_or_default();
+            report.sets.push(Set {
+                values: report.head.axes.iter().map(value).collect(),
+                first: PartResult::from(&*in_sample),
+                second: out_of_sample.as_deref().map(PartResult::from),
+            });
         }
-        if head["format"] != 1 {
-            return Err(format!("line 1: format {} is not known to this version of recompra", head["format"]));
-        }
-        let axes = axes(&head["axes"]).ok_or("line 1, field axes: a list of keys with their values is needed")?;
-        let mut sweep = Self { axes, head, sets: Vec::new(), refused: 0 };
-        for (number, line) in lines {
-            let result: Value = serde_json::from_str(line).map_err(|error| format!("line {number}: {error}"))?;
-            match result["type"].as_str() {
-                Some("result") => sweep.sets.push(sweep.set(&result).map_err(|why| format!("line {number}, {why}"))?),
-                Some("refused") => sweep.refused += 1,
-                _ => return Err(format!("line {number}, field type: result or refused is needed")),
-            }
-        }
-        sweep.sets.sort_by_key(|set| std::cmp::Reverse(set.first.measure));
-        Ok(sweep)
-    }
-
-    fn set(&self, result: &Value) -> Result<Set, String> {
-        let value = |key: &String| {
-            let value = result["parameters"][key].as_str().map(str::to_owned);
-            value.ok_or_else(|| format!("field parameters.{key}: a value in quotes is needed"))
-        };
-        let second = &result["out_of_sample"];
-        Ok(Set {
-            values: self.axes.iter().map(|(key, _)| value(key)).collect::<Result<_, _>>()?,
-            first: outcome(&result["in_sample"], "in_sample")?,
-            second: if second.is_null() { None } else { Some(outcome(second, "out_of_sample")?) },
-        })
+        report.sets.sort_by_key(|set| std::cmp::Reverse(set.first.measure));
+        Ok(report)
     }
 
     /// What the page holds as JSON.
     pub fn figures(&self) -> Value {
         let best = self.sets.first().map(|set| {
-            let parameters: BTreeMap<&str, &str> =
-                self.axes.iter().map(|(key, _)| key.as_str()).zip(set.values.iter().map(String::as_str)).collect();
+            let parameters: BTreeMap<&str, &str> = self
+                .head
+                .axes
+                .iter()
+                .map(|axis| axis.key.as_str())
+                .zip(set.values.iter().map(String::as_str))
+                .collect();
             json!({
                 "parameters": parameters,
                 "in_sample": text(set.first.measure),
                 "out_of_sample": set.second.as_ref().map(|second| text(second.measure)),
             })
         });
-        json!({ "type": "sweep", "measure": MEASURE, "sets": self.sets.len(), "refused": self.refused, "best": best })
+        json!({ "type": "sweep", "measure": MEASURE.name(), "sets": self.sets.len(), "refused": self.refused, "best": best })
     }
 
     /// The whole page. `file` is the name of the file of results.
     pub fn page(&self, file: &str) -> String {
-        let symbol = self.word(&["parameters", "symbol"]);
+        let symbol = self.head.parameters["symbol"].as_str().unwrap_or_default();
+        let market = &self.head.market;
         let head = format!(
             "<header><p class=over>Sweep: which parameters would have done best</p><h1>{} on {}</h1><p class=under>{} candles \
              of {}, {} to {}; results in {}</p></header>",
             escaped(&count(self.sets.len() as u64, "set", "sets")),
-            escaped(&symbol),
-            escaped(&words::apart(&self.word(&["market", "candles"]))),
-            escaped(&self.word(&["market", "file"])),
-            escaped(&to_the_minute(&self.word(&["market", "from"]))),
-            escaped(&to_the_minute(&self.word(&["market", "to"]))),
+            escaped(symbol),
+            escaped(&words::apart(&market.candles.to_string())),
+            escaped(&market.file),
+            escaped(&to_the_minute(&market.from)),
+            escaped(&to_the_minute(&market.to)),
             escaped(file),
         );
         let body = if self.sets.is_empty() {
@@ -137,20 +130,12 @@ impl Sweep {
         document(&format!("{symbol} sweep"), &body, &html::json(&self.figures()))
     }
 
-    fn word(&self, path: &[&str]) -> String {
-        match path.iter().fold(&self.head, |value, key| &value[*key]) {
-            Value::String(word) => word.clone(),
-            Value::Null => String::new(),
-            other => other.to_string(),
-        }
-    }
-
     fn is_split(&self) -> bool {
         self.sets.iter().any(|set| set.second.is_some())
     }
 
     fn named(&self, set: &Set) -> String {
-        let pairs = self.axes.iter().zip(&set.values).map(|((key, _), value)| format!("{key} {value}"));
+        let pairs = self.head.axes.iter().zip(&set.values).map(|(axis, value)| format!("{} {value}", axis.key));
         pairs.collect::<Vec<_>>().join(", ")
     }
 
@@ -173,7 +158,7 @@ impl Sweep {
                 text,
                 " That was in the part of the market by which it was chosen. In the part after {}, which no choice has seen, \
                  it came to {}, and {} did better: what is best in one stretch of a market need not be in the next.",
-                to_the_minute(&self.word(&["split"])),
+                to_the_minute(self.head.split.as_deref().unwrap_or_default()),
                 words::percent(second.measure),
                 count(better as u64, "other set", "other sets")
             );
@@ -186,7 +171,8 @@ impl Sweep {
     }
 
     fn heat_maps(&self) -> String {
-        let axes: Vec<usize> = (0..self.axes.len()).filter(|axis| self.axes[*axis].1.len() > 1).collect();
+        let several = |axis: &usize| self.head.axes[*axis].values.len() > 1;
+        let axes: Vec<usize> = (0..self.head.axes.len()).filter(several).collect();
         let mut pairs: Vec<(usize, Option<usize>)> = Vec::new();
         for (place, across) in axes.iter().enumerate() {
             pairs.extend(axes.iter().skip(place + 1).map(|down| (*across, Some(*down))));
@@ -229,13 +215,14 @@ impl Sweep {
         };
         let most = cells.values().map(|values| average(values).abs()).max().unwrap_or_default();
         let nothing = vec![String::new()];
-        let (columns, rows) = (&self.axes[across].1, down.map_or(&nothing, |down| &self.axes[down].1));
-        let corner = down.map_or(String::new(), |down| self.axes[down].0.clone());
+        let axes = &self.head.axes;
+        let (columns, rows) = (&axes[across].values, down.map_or(&nothing, |down| &axes[down].values));
+        let corner = down.map_or("", |down| &axes[down].key);
         let mut out = format!(
             "<div class=scroll><table class=heat><thead><tr><th><th colspan={}>{}<tr><th>{}",
             columns.len(),
-            escaped(&self.axes[across].0),
-            escaped(&corner)
+            escaped(&axes[across].key),
+            escaped(corner)
         );
         for column in columns {
             let _ = write!(out, "<th scope=col>{}", escaped(column));
@@ -298,8 +285,8 @@ impl Sweep {
         if self.is_split() {
             out.push_str("<th>Second part<th>Drawdown<th>Cycles");
         }
-        for (key, _) in &self.axes {
-            let _ = write!(out, "<th>{}", escaped(key));
+        for axis in &self.head.axes {
+            let _ = write!(out, "<th>{}", escaped(&axis.key));
         }
         out.push_str("<tbody>");
         for set in self.sets.iter().take(BEST) {
@@ -321,43 +308,21 @@ impl Sweep {
 
     fn origin(&self) -> String {
         // What another version wrote may lack a parameter of this one; it is then left out as a whole.
-        let held: Option<Parameters> = serde_json::from_value(self.head["parameters"].clone()).ok();
+        let held: Option<Parameters> = serde_json::from_value(self.head.parameters.clone()).ok();
         let rows = held.map(|held| settings::parameters(&held)).unwrap_or_default();
         let mut out = format!("<h2>What held where no axis says otherwise</h2>{}", settings::table(&rows));
         let _ = write!(
             out,
             "<p class=note>Path {}, slippage {} %, fees {} (maker) and {} (taker), swept by recompra {}. The past \
              promises nothing.",
-            escaped(&self.word(&["path"])),
-            escaped(&self.word(&["slippage"])),
-            escaped(&self.word(&["fee_maker"])),
-            escaped(&self.word(&["fee_taker"])),
-            escaped(&self.word(&["version"])),
+            escaped(&self.head.path),
+            escaped(&self.head.slippage),
+            escaped(&self.head.fee_maker),
+            escaped(&self.head.fee_taker),
+            escaped(&self.head.version),
         );
         out
     }
-}
-
-fn axes(value: &Value) -> Option<Vec<(String, Vec<String>)>> {
-    let axis = |axis: &Value| {
-        let values = axis["values"].as_array()?.iter().map(|value| Some(value.as_str()?.to_owned()));
-        Some((axis["key"].as_str()?.to_owned(), values.collect::<Option<Vec<_>>>()?))
-    };
-    value.as_array()?.iter().map(axis).collect()
-}
-
-/// `2022-01-21T21:00:00.000Z` as `2022-01-21 21:00`.
-fn to_the_minute(moment: &str) -> String {
-    moment.chars().take(16).map(|letter| if letter == 'T' { ' ' } else { letter }).collect()
-}
-
-fn outcome(value: &Value, part: &str) -> Result<Outcome, String> {
-    let decimal = |name: &str| {
-        let number = value[name].as_str().and_then(|text| money::parse(text).ok());
-        number.ok_or_else(|| format!("field {part}.{name}: a decimal in quotes is needed"))
-    };
-    let cycles = value["cycles"].as_u64().ok_or_else(|| format!("field {part}.cycles: a whole number is needed"))?;
-    Ok(Outcome { measure: decimal(MEASURE)?, drawdown: decimal("drawdown_percent")?, cycles })
 }
 
 /// The class that colours a value, by its part of the largest.
@@ -369,28 +334,76 @@ fn level(value: Decimal, most: Decimal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sweep::market::MarketHead;
 
-    const HEAD: &str = r#"{"type":"sweep","format":1,"version":"0.1.0","market":{"file":"b<.csv","candles":9},"parameters":{"symbol":"BTCUSDT"},"axes":[{"key":"rebuy_step_percent","values":["0.5","1"]},{"key":"max_rebuys","values":["3","5"]}],"split":"2022-01-21T21:00:00.000Z"}"#;
+    fn head() -> Head {
+        let axis = |text| Axis::parse(text).unwrap();
+        Head {
+            format: 1,
+            version: "0.1.0".to_owned(),
+            market: MarketHead {
+                file: "b<.csv".to_owned(),
+                digest: String::new(),
+                candles: 9,
+                from: String::new(),
+                to: String::new(),
+            },
+            parameters: json!({ "symbol": "BTCUSDT" }),
+            axes: vec![axis("rebuy_step_percent=0.5,1"), axis("max_rebuys=3,5")],
+            sample: None,
+            sets: 4,
+            split: Some("2022-01-21T21:00:00.000Z".to_owned()),
+            path: "nearest".to_owned(),
+            slippage: "0".to_owned(),
+            fee_maker: "0.001".to_owned(),
+            fee_taker: "0.001".to_owned(),
+            shard: None,
+        }
+    }
 
-    fn result(step: &str, rebuys: &str, first: &str, second: &str) -> String {
-        let part = |measure: &str| format!(r#"{{"cycles":4,"equity_percent":"{measure}","drawdown_percent":"2"}}"#);
-        format!(
-            r#"{{"type":"result","set":0,"parameters":{{"rebuy_step_percent":"{step}","max_rebuys":"{rebuys}"}},"in_sample":{},"out_of_sample":{}}}"#,
-            part(first),
-            if second.is_empty() { "null".to_owned() } else { part(second) }
-        )
+    fn result(step: &str, rebuys: &str, first: i64, second: Option<i64>) -> SetResult {
+        // Two decimals.
+        let part = |measure: i64| {
+            let (measure, none) = (Decimal::new(measure, 2), Decimal::ZERO);
+            Box::new(Measures {
+                from: String::new(),
+                to: String::new(),
+                cycles: 4,
+                executions: 8,
+                profit: none,
+                profit_percent: none,
+                equity: none,
+                equity_percent: measure,
+                most_bound: none,
+                drawdown: none,
+                drawdown_percent: Decimal::TWO,
+                profit_per_drawdown: None,
+                equity_per_drawdown: None,
+                under_water_seconds: 0,
+                longest_cycle_seconds: 0,
+                buy_and_hold: none,
+            })
+        };
+        let parameters = [("rebuy_step_percent", step), ("max_rebuys", rebuys)];
+        SetResult {
+            set: 0,
+            parameters: parameters.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            outcome: SetOutcome::Result { in_sample: part(first), out_of_sample: second.map(part) },
+        }
+    }
+
+    fn report(results: Vec<SetResult>) -> SweepReport {
+        SweepReport::new(head(), results.into_iter().map(Ok::<_, ()>)).unwrap()
     }
 
     #[test]
     fn sets_are_ranked_by_the_first_part_and_shown_with_the_second() {
-        let results = [
-            HEAD.to_owned(),
-            result("0.5", "3", "1.5", "-2"),
-            result("1", "3", "9.25", "-7.5"),
-            r#"{"type":"refused","set":2,"parameters":{},"key":"max_capital","reason":"x"}"#.to_owned(),
-            "{\"type\":\"res".to_owned(),
-        ];
-        let sweep = Sweep::read(&results.join("\n")).unwrap();
+        let refused = SetOutcome::Refused { key: "max_capital".to_owned(), reason: "x".to_owned() };
+        let sweep = report(vec![
+            result("0.5", "3", 150, Some(-200)),
+            result("1", "3", 925, Some(-750)),
+            SetResult { set: 2, parameters: BTreeMap::new(), outcome: refused },
+        ]);
         let figures = sweep.figures();
         assert_eq!((figures["sets"].as_u64(), figures["refused"].as_u64()), (Some(2), Some(1)));
         assert_eq!(figures["best"]["parameters"]["rebuy_step_percent"], "1");
@@ -409,25 +422,9 @@ mod tests {
 
     #[test]
     fn without_a_split_there_is_one_map_and_nothing_to_last() {
-        let results = format!("{HEAD}\n{}\n", result("0.5", "3", "-1", ""));
-        let page = Sweep::read(&results).unwrap().page("r");
+        let page = report(vec![result("0.5", "3", -100, None)]).page("r");
         assert!(!page.contains("Did it last?") && page.matches("<table class=heat>").count() == 1);
-        let empty = Sweep::read(&format!("{HEAD}\n")).unwrap().page("r");
-        assert!(empty.contains("No set has a result yet"));
-    }
-
-    #[test]
-    fn each_error_names_its_line_and_field() {
-        let wrong = |text: &str| Sweep::read(text).unwrap_err();
-        assert!(wrong("").starts_with("line 1: this is no file of a sweep"));
-        assert!(wrong("{\"type\":\"sweep\",\"format\":2}\n").contains("format 2"));
-        assert!(wrong("{\"type\":\"sweep\",\"format\":1}\n").contains("field axes"));
-        assert!(wrong(&format!("{HEAD}\nx\n")).starts_with("line 2: "));
-        let missing = result("0.5", "3", "1", "").replace("drawdown_percent", "d");
-        assert_eq!(
-            wrong(&format!("{HEAD}\n{missing}\n")),
-            "line 2, field in_sample.drawdown_percent: a decimal in quotes is needed"
-        );
+        assert!(report(Vec::new()).page("r").contains("No set has a result yet"));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! What makes it quick: as long as the market stays between the resting orders it is not played point by point but
 //! passed over ([`Market::skip`]), and the price it has then is the one it would have had.
 //!
-//! What can go wrong: as on the exchange, with the same codes ([`super::refusal`]), told as the engine's
+//! What can go wrong: as on the exchange, with the same codes ([`super::api_error`]), told as the engine's
 //! [`Fault`]s; and the market may end before its time ([`Direct::market_error`]).
 
 use std::cell::{Ref, RefCell};
@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use super::account::Rows;
 use super::api;
+use super::api_error::{self, ApiError};
 use super::exchange::{Exchange, OrderRef};
 use super::lockstep::AFTER_THE_END;
 use super::market::recording::SPACING;
 use super::market::{Market, MarketError, PricePoint, Quiet};
 use super::order::{Fill, Kind, NewOrder, Order, Status, TimeInForce};
 use super::query::Selection;
-use super::refusal::{self, Refusal};
 use crate::core::instrument::Instrument;
 use crate::core::order::{Execution, OrderReport, OrderSpec, OrderStatus, Side};
 use crate::core::{Timestamp, money};
@@ -257,7 +257,7 @@ impl<M: Market> ports::Exchange for Direct<M> {
         let limit = state.exchange.rules.rate_limits.create;
         state.admit(CREATE, limit, "POST /v5/order/create")?;
         let accepted = state.exchange.create(ACCOUNT, order, state.now);
-        let accepted = accepted.map_err(|refusal| fault(&refusal, "POST /v5/order/create", state.now))?;
+        let accepted = accepted.map_err(|error| fault(&error, "POST /v5/order/create", state.now))?;
         state.deliver();
         Ok(accepted.id.to_string())
     }
@@ -268,7 +268,7 @@ impl<M: Market> ports::Exchange for Direct<M> {
         state.admit(CANCEL, limit, "POST /v5/order/cancel")?;
         let order = OrderRef::Link(link_id.to_owned());
         let cancelled = state.exchange.cancel(ACCOUNT, &state.symbol, &order, state.now);
-        cancelled.map_err(|refusal| fault(&refusal, "POST /v5/order/cancel", state.now))?;
+        cancelled.map_err(|error| fault(&error, "POST /v5/order/cancel", state.now))?;
         state.deliver();
         Ok(())
     }
@@ -309,7 +309,7 @@ impl<M> State<M> {
     }
 
     fn unlisted(&self) -> Fault {
-        fault(&super::exchange::unknown_symbol(&self.symbol), "GET /v5/market/instruments-info", self.now)
+        fault(&ApiError::unknown_symbol(&self.symbol), "GET /v5/market/instruments-info", self.now)
     }
 
     /// Counts a request, as the exchange does that is reached over HTTP.
@@ -317,36 +317,36 @@ impl<M> State<M> {
         match self.exchange.count_request(ACCOUNT, path, limit, self.now) {
             Some(_) => Ok(()),
             None => {
-                let refusal = Refusal::new(refusal::RATE_LIMIT, "Too many visits. Exceeded the API Rate Limit.");
-                Err(fault(&refusal, endpoint, self.now))
+                let error = ApiError::new(api_error::RATE_LIMIT, "Too many visits. Exceeded the API Rate Limit.");
+                Err(fault(&error, endpoint, self.now))
             }
         }
     }
 }
 
 /// A refusal as the engine needs it.
-fn fault(refusal: &Refusal, endpoint: &'static str, now: Timestamp) -> Fault {
-    Fault { kind: kind(refusal.code, now), endpoint, code: Some(refusal.code), message: refusal.message.clone() }
+fn fault(error: &ApiError, endpoint: &'static str, now: Timestamp) -> Fault {
+    Fault { kind: kind(error.code, now), endpoint, code: Some(error.code), message: error.message.clone() }
 }
 
 /// What a refusal asks its receiver to do.
 fn kind(code: i64, now: Timestamp) -> FaultKind {
     match code {
-        refusal::RATE_LIMIT => FaultKind::RateLimited { until: api::next_second(now) },
-        refusal::DUPLICATE => FaultKind::AlreadyThere,
-        refusal::NOT_OPEN => FaultKind::NotOpen,
-        refusal::BALANCE => FaultKind::InsufficientFunds,
-        refusal::SYMBOL | refusal::NOT_TRADING => FaultKind::ConfigurationRefused,
-        refusal::TOO_LARGE
-        | refusal::INVALID
-        | refusal::TICK_SIZE
-        | refusal::TOO_SMALL
-        | refusal::QUANTITY_STEP
-        | refusal::MIN_NOTIONAL
-        | refusal::AMOUNT_STEP
-        | refusal::BUY_PRICE_LIMIT
-        | refusal::SELL_PRICE_LIMIT
-        | refusal::TOO_MANY_OPEN => FaultKind::Filter,
+        api_error::RATE_LIMIT => FaultKind::RateLimited { until: api::next_second(now) },
+        api_error::DUPLICATE => FaultKind::AlreadyThere,
+        api_error::NOT_OPEN => FaultKind::NotOpen,
+        api_error::BALANCE => FaultKind::InsufficientFunds,
+        api_error::SYMBOL | api_error::NOT_TRADING => FaultKind::ConfigurationRefused,
+        api_error::TOO_LARGE
+        | api_error::INVALID
+        | api_error::TICK_SIZE
+        | api_error::TOO_SMALL
+        | api_error::QUANTITY_STEP
+        | api_error::MIN_NOTIONAL
+        | api_error::AMOUNT_STEP
+        | api_error::BUY_PRICE_LIMIT
+        | api_error::SELL_PRICE_LIMIT
+        | api_error::TOO_MANY_OPEN => FaultKind::Filter,
         _ => FaultKind::Refused,
     }
 }

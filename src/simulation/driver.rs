@@ -42,7 +42,7 @@ impl Pace {
 }
 
 /// Where a driver's points come from.
-pub enum Source {
+pub enum PriceSource {
     /// A market that is read, at a pace.
     Market(Box<dyn Market + Send>, Pace),
     /// Points that come from outside, at once. The market ends when the sender is dropped.
@@ -61,14 +61,14 @@ impl Driver {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(hub: Arc<Hub>, symbol: String, source: Source) -> std::io::Result<Self> {
+    pub fn start(hub: Arc<Hub>, symbol: String, source: PriceSource) -> std::io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let ended = Arc::new(AtomicBool::new(false));
         let at_end = Arc::clone(&ended);
         let thread = thread::Builder::new().name("exchange-market".to_owned()).spawn(move || {
             match source {
-                Source::Market(market, pace) => play(&hub, &symbol, market, pace, &stopped),
-                Source::Live(points) => follow(&hub, &symbol, &points, &stopped),
+                PriceSource::Market(market, pace) => play(&hub, &symbol, market, pace, &stopped),
+                PriceSource::Live(points) => follow(&hub, &symbol, &points, &stopped),
             }
             at_end.store(true, Ordering::SeqCst);
         })?;
@@ -156,7 +156,7 @@ mod tests {
         let hub = hub();
         let points = (0..3).map(|i| PricePoint::new(Timestamp(i * 60_000), Decimal::from(100 + i))).collect();
         let begin = Instant::now();
-        let source = Source::Market(Box::new(Fixed::new(points)), Pace::of_speed(2000));
+        let source = PriceSource::Market(Box::new(Fixed::new(points)), Pace::of_speed(2000));
         let driver = Driver::start(Arc::clone(&hub), "BTCUSDT".to_owned(), source).unwrap();
         await_that(|| driver.has_ended());
         assert!(begin.elapsed() >= Duration::from_millis(60));
@@ -167,7 +167,7 @@ mod tests {
     fn live_points_move_the_market_at_once_and_a_stop_needs_none() {
         let hub = hub();
         let (sender, points) = crossbeam_channel::unbounded();
-        let mut driver = Driver::start(Arc::clone(&hub), "BTCUSDT".to_owned(), Source::Live(points)).unwrap();
+        let mut driver = Driver::start(Arc::clone(&hub), "BTCUSDT".to_owned(), PriceSource::Live(points)).unwrap();
         sender.send(PricePoint::new(Timestamp(0), Decimal::from(123))).unwrap();
         await_that(|| bid(&hub) == Decimal::from(123));
         driver.stop();
@@ -178,7 +178,7 @@ mod tests {
     fn a_stop_does_not_wait_for_the_next_point() {
         let points =
             vec![PricePoint::new(Timestamp(0), Decimal::ONE), PricePoint::new(Timestamp(i64::MAX / 2), Decimal::ONE)];
-        let source = Source::Market(Box::new(Fixed::new(points)), Pace::of_speed(1));
+        let source = PriceSource::Market(Box::new(Fixed::new(points)), Pace::of_speed(1));
         let mut driver = Driver::start(hub(), "BTCUSDT".to_owned(), source).unwrap();
         driver.stop();
     }

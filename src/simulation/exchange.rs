@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::account::{Account, Push, Rows};
+use super::api_error::{self, ApiError};
 use super::book::Book;
 use super::filters::{check, needs};
 use super::order::{Ending, Kind, NewOrder, Order, Status};
-use super::refusal::{self, Refusal};
 use super::settings::{RateLimits, Settings};
 use crate::core::instrument::Instrument;
 use crate::core::order::Side;
@@ -114,11 +114,11 @@ impl Exchange {
     /// Changes a balance from outside (a deposit, a withdrawal). It never goes below what is locked.
     ///
     /// # Errors
-    /// [`refusal::BALANCE`].
-    pub fn adjust_balance(&mut self, account: usize, coin: &str, by: Decimal, now: Timestamp) -> Result<(), Refusal> {
+    /// [`api_error::BALANCE`].
+    pub fn adjust_balance(&mut self, account: usize, coin: &str, by: Decimal, now: Timestamp) -> Result<(), ApiError> {
         let after = self.accounts[account].holding(coin).free() + by;
         if after.is_sign_negative() && !after.is_zero() {
-            return Err(insufficient());
+            return Err(ApiError::insufficient_balance());
         }
         self.accounts[account].credit(coin, by);
         self.push_wallet(account, now);
@@ -138,25 +138,28 @@ impl Exchange {
     /// Takes an order, or refuses it. What becomes of it is told by pushes and queries.
     ///
     /// # Errors
-    /// [`Refusal`]; the exchange is then as before, and the order's name is still free.
-    pub fn create(&mut self, account: usize, new: NewOrder, now: Timestamp) -> Result<Accepted, Refusal> {
+    /// [`ApiError`]; the exchange is then as before, and the order's name is still free.
+    pub fn create(&mut self, account: usize, new: NewOrder, now: Timestamp) -> Result<Accepted, ApiError> {
         self.forget_old(now);
-        let listing = self.listing(&new.symbol).ok_or_else(|| unknown_symbol(&new.symbol))?;
+        let listing = self.listing(&new.symbol).ok_or_else(|| ApiError::unknown_symbol(&new.symbol))?;
         if !new.link_id.is_empty() && self.accounts[account].names.contains_key(&new.link_id) {
-            return Err(Refusal::new(refusal::DUPLICATE, "Duplicate clientOrderId."));
+            return Err(ApiError::new(api_error::DUPLICATE, "Duplicate clientOrderId."));
         }
         let book = &self.books[listing];
         if !book.listing().instrument.trading {
-            return Err(Refusal::new(refusal::NOT_TRADING, "The trading pair is not available for api trading."));
+            return Err(ApiError::new(api_error::NOT_TRADING, "The trading pair is not available for api trading."));
         }
         check(book, new.side, new.kind, new.quantity)?;
         let open = self.accounts[account].open.len();
         if open >= self.rules.max_open_orders {
-            return Err(Refusal::new(refusal::TOO_MANY_OPEN, "The total number of active orders exceeds the limit."));
+            return Err(ApiError::new(
+                api_error::TOO_MANY_OPEN,
+                "The total number of active orders exceeds the limit.",
+            ));
         }
         let (coin, needed) = needs(book, new.side, new.kind, new.quantity);
         if needed > self.accounts[account].holding(coin).free() {
-            return Err(insufficient());
+            return Err(ApiError::insufficient_balance());
         }
         let id = self.fresh_id();
         let accepted = Accepted { id, link_id: new.link_id.clone() };
@@ -197,7 +200,7 @@ impl Exchange {
     /// the queue, and may let it take at once.
     ///
     /// # Errors
-    /// [`Refusal`]; the order is then as before.
+    /// [`ApiError`]; the order is then as before.
     pub fn amend(
         &mut self,
         account: usize,
@@ -206,25 +209,28 @@ impl Exchange {
         new_price: Option<Decimal>,
         new_quantity: Option<Decimal>,
         now: Timestamp,
-    ) -> Result<Accepted, Refusal> {
+    ) -> Result<Accepted, ApiError> {
         let id = self.open_order(account, symbol, order)?;
-        let Some(old) = self.orders.get(&id).cloned() else { return Err(not_open()) };
-        let Kind::Limit { price: old_price, time_in_force } = old.kind else { return Err(not_open()) };
+        let Some(old) = self.orders.get(&id).cloned() else { return Err(ApiError::not_open()) };
+        let Kind::Limit { price: old_price, time_in_force } = old.kind else { return Err(ApiError::not_open()) };
         let price = new_price.unwrap_or(old_price);
         let quantity = new_quantity.unwrap_or(old.quantity);
         if price == old_price && quantity == old.quantity {
-            return Err(Refusal::parameter("order not modified"));
+            return Err(ApiError::parameter("order not modified"));
         }
         let kind = Kind::Limit { price, time_in_force };
         check(&self.books[old.listing], old.side, kind, quantity)?;
         if quantity <= old.executed_quantity {
-            return Err(Refusal::new(refusal::INVALID, "Data sent for parameter 'qty' is not valid: already filled."));
+            return Err(ApiError::new(
+                api_error::INVALID,
+                "Data sent for parameter 'qty' is not valid: already filled.",
+            ));
         }
         let mut order = Order { kind, quantity, updated: now, ..old.clone() };
         let coin = paying_coin(self.instrument_of(&order), order.side);
         let more = order.locked() - old.locked();
         if more > self.accounts[account].holding(coin).free() {
-            return Err(insufficient());
+            return Err(ApiError::insufficient_balance());
         }
         self.books[old.listing].remove(&old);
         if price != old_price || quantity > old.quantity {
@@ -240,14 +246,14 @@ impl Exchange {
     /// Cancels an open order.
     ///
     /// # Errors
-    /// [`refusal::NOT_OPEN`] when the account has no such open order, [`refusal::SYMBOL`].
+    /// [`api_error::NOT_OPEN`] when the account has no such open order, [`api_error::SYMBOL`].
     pub fn cancel(
         &mut self,
         account: usize,
         symbol: &str,
         order: &OrderRef,
         now: Timestamp,
-    ) -> Result<Accepted, Refusal> {
+    ) -> Result<Accepted, ApiError> {
         let id = self.open_order(account, symbol, order)?;
         Ok(self.cancel_open(id, now))
     }
@@ -255,16 +261,16 @@ impl Exchange {
     /// Cancels all open orders of an account: of one symbol, of all with one base coin, or all there are.
     ///
     /// # Errors
-    /// [`refusal::SYMBOL`].
+    /// [`api_error::SYMBOL`].
     pub fn cancel_all(
         &mut self,
         account: usize,
         symbol: Option<&str>,
         base_coin: Option<&str>,
         now: Timestamp,
-    ) -> Result<Vec<Accepted>, Refusal> {
+    ) -> Result<Vec<Accepted>, ApiError> {
         if let Some(symbol) = symbol {
-            self.listing(symbol).ok_or_else(|| unknown_symbol(symbol))?;
+            self.listing(symbol).ok_or_else(|| ApiError::unknown_symbol(symbol))?;
         }
         let wanted = |order: &Order| {
             symbol.is_none_or(|symbol| order.symbol == symbol)
@@ -286,11 +292,11 @@ impl Exchange {
         accepted
     }
 
-    fn open_order(&self, account: usize, symbol: &str, order: &OrderRef) -> Result<u64, Refusal> {
-        self.listing(symbol).ok_or_else(|| unknown_symbol(symbol))?;
-        let id = self.resolve(account, order).ok_or_else(not_open)?;
+    fn open_order(&self, account: usize, symbol: &str, order: &OrderRef) -> Result<u64, ApiError> {
+        self.listing(symbol).ok_or_else(|| ApiError::unknown_symbol(symbol))?;
+        let id = self.resolve(account, order).ok_or_else(ApiError::not_open)?;
         let fits = self.accounts[account].open.contains(&id) && self.orders[&id].symbol == symbol;
-        if fits { Ok(id) } else { Err(not_open()) }
+        if fits { Ok(id) } else { Err(ApiError::not_open()) }
     }
 
     /// The id of an account's order that is still known.
@@ -381,18 +387,6 @@ fn paying_coin(instrument: &Instrument, side: Side) -> &str {
     if side == Side::Buy { &instrument.quote_coin } else { &instrument.base_coin }
 }
 
-fn insufficient() -> Refusal {
-    Refusal::new(refusal::BALANCE, "Insufficient balance.")
-}
-
-fn not_open() -> Refusal {
-    Refusal::new(refusal::NOT_OPEN, "Order does not exist.")
-}
-
-pub(super) fn unknown_symbol(symbol: &str) -> Refusal {
-    Refusal::new(refusal::SYMBOL, format!("Invalid symbol: {symbol:?}."))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,7 +399,7 @@ mod tests {
     fn an_instrument_that_is_not_traded_takes_no_orders() {
         let mut exchange = exchange();
         exchange.book_mut(BTC).unwrap().listing_mut().instrument.trading = false;
-        assert_eq!(refused(&mut exchange, limit(Buy, "59000", "0.001")), refusal::NOT_TRADING);
+        assert_eq!(refused(&mut exchange, limit(Buy, "59000", "0.001")), api_error::NOT_TRADING);
     }
 
     #[test]
@@ -415,10 +409,10 @@ mod tests {
         assert_eq!(free_and_locked(&exchange, "USDT"), (d("2500"), d("7500")));
         let sell = place(&mut exchange, limit(Sell, "70000", "0.4"));
         assert_eq!(free_and_locked(&exchange, "BTC"), (d("0.6"), d("0.4")));
-        assert_eq!(refused(&mut exchange, limit(Buy, "50000", "0.050001")), refusal::BALANCE);
-        assert_eq!(refused(&mut exchange, limit(Sell, "70000", "0.600001")), refusal::BALANCE);
-        assert_eq!(refused(&mut exchange, order(Buy, Kind::MarketQuote, "2500.00000001")), refusal::BALANCE);
-        assert_eq!(refused(&mut exchange, order(Sell, Kind::MarketBase, "0.600001")), refusal::BALANCE);
+        assert_eq!(refused(&mut exchange, limit(Buy, "50000", "0.050001")), api_error::BALANCE);
+        assert_eq!(refused(&mut exchange, limit(Sell, "70000", "0.600001")), api_error::BALANCE);
+        assert_eq!(refused(&mut exchange, order(Buy, Kind::MarketQuote, "2500.00000001")), api_error::BALANCE);
+        assert_eq!(refused(&mut exchange, order(Sell, Kind::MarketBase, "0.600001")), api_error::BALANCE);
         for id in [buy.id, sell.id] {
             exchange.cancel(0, BTC, &OrderRef::Id(id), NOW).unwrap();
         }
@@ -431,20 +425,20 @@ mod tests {
         let mut exchange = exchange();
         let id = place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a-1_B")).id;
         // The duplicate is told before anything else that is wrong with the second: too little money, a bad price.
-        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "9"), "a-1_B")), refusal::DUPLICATE);
-        assert_eq!(refused(&mut exchange, named(limit(Buy, "0.001", "9"), "a-1_B")), refusal::DUPLICATE);
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "9"), "a-1_B")), api_error::DUPLICATE);
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "0.001", "9"), "a-1_B")), api_error::DUPLICATE);
         exchange.cancel(0, BTC, &by_link("a-1_B"), NOW).unwrap();
-        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "0.1"), "a-1_B")), refusal::DUPLICATE);
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "0.1"), "a-1_B")), api_error::DUPLICATE);
         let much_later = Timestamp(NOW.0 + 30 * 24 * 3600 * 1000);
         let again = exchange.create(0, named(limit(Buy, "50000", "0.1"), "a-1_B"), much_later);
-        assert_eq!(again.unwrap_err().code, refusal::DUPLICATE);
+        assert_eq!(again.unwrap_err().code, api_error::DUPLICATE);
         assert!(exchange.orders().all(|order| order.id != id), "the order itself is forgotten");
     }
 
     #[test]
     fn the_name_of_a_refused_order_is_still_free() {
         let mut exchange = exchange();
-        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "9"), "a")), refusal::BALANCE);
+        assert_eq!(refused(&mut exchange, named(limit(Buy, "50000", "9"), "a")), api_error::BALANCE);
         assert_eq!(place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a")).link_id, "a");
     }
 
@@ -462,7 +456,7 @@ mod tests {
         for _ in 0..500 {
             place(&mut exchange, limit(Sell, "70000", "0.0001"));
         }
-        assert_eq!(refused(&mut exchange, limit(Sell, "70000", "0.0001")), refusal::TOO_MANY_OPEN);
+        assert_eq!(refused(&mut exchange, limit(Sell, "70000", "0.0001")), api_error::TOO_MANY_OPEN);
         exchange.cancel_all(0, None, None, NOW).unwrap();
         place(&mut exchange, limit(Sell, "70000", "0.0001"));
     }
@@ -473,12 +467,12 @@ mod tests {
         place(&mut exchange, named(limit(Buy, "50000", "0.01"), "a"));
         place(&mut exchange, named(order(Buy, Kind::MarketQuote, "50"), "filled"));
         let mut code = |symbol: &str, name: &str| exchange.cancel(0, symbol, &by_link(name), NOW).map_err(|e| e.code);
-        assert_eq!(code(BTC, "b"), Err(refusal::NOT_OPEN));
-        assert_eq!(code("ETHUSDT", "a"), Err(refusal::NOT_OPEN));
-        assert_eq!(code("NOPE", "a"), Err(refusal::SYMBOL));
-        assert_eq!(code(BTC, "filled"), Err(refusal::NOT_OPEN));
+        assert_eq!(code(BTC, "b"), Err(api_error::NOT_OPEN));
+        assert_eq!(code("ETHUSDT", "a"), Err(api_error::NOT_OPEN));
+        assert_eq!(code("NOPE", "a"), Err(api_error::SYMBOL));
+        assert_eq!(code(BTC, "filled"), Err(api_error::NOT_OPEN));
         assert!(code(BTC, "a").is_ok());
-        assert_eq!(code(BTC, "a"), Err(refusal::NOT_OPEN));
+        assert_eq!(code(BTC, "a"), Err(api_error::NOT_OPEN));
     }
 
     #[test]
@@ -502,7 +496,7 @@ mod tests {
         assert_eq!(exchange.cancel_all(0, None, Some("ETH"), NOW).unwrap().len(), 1);
         assert_eq!(exchange.cancel_all(0, None, None, NOW).unwrap().len(), 1);
         assert_eq!(exchange.cancel_all(0, None, None, NOW).unwrap(), []);
-        assert_eq!(exchange.cancel_all(0, Some("NOPE"), None, NOW).unwrap_err().code, refusal::SYMBOL);
+        assert_eq!(exchange.cancel_all(0, Some("NOPE"), None, NOW).unwrap_err().code, api_error::SYMBOL);
     }
 
     #[test]
@@ -522,13 +516,13 @@ mod tests {
         let id = place(&mut exchange, limit(Buy, "50000", "0.1")).id;
         let before = found(&exchange, id);
         for (price, quantity, code) in [
-            (Some("50000.001"), None, refusal::TICK_SIZE),
-            (None, Some("0.1000001"), refusal::QUANTITY_STEP),
-            (None, Some("0.00001"), refusal::MIN_NOTIONAL),
-            (Some("64000"), None, refusal::BUY_PRICE_LIMIT),
-            (None, Some("0.200001"), refusal::BALANCE),
-            (Some("50000"), Some("0.1"), refusal::PARAMETER),
-            (None, None, refusal::PARAMETER),
+            (Some("50000.001"), None, api_error::TICK_SIZE),
+            (None, Some("0.1000001"), api_error::QUANTITY_STEP),
+            (None, Some("0.00001"), api_error::MIN_NOTIONAL),
+            (Some("64000"), None, api_error::BUY_PRICE_LIMIT),
+            (None, Some("0.200001"), api_error::BALANCE),
+            (Some("50000"), Some("0.1"), api_error::PARAMETER),
+            (None, None, api_error::PARAMETER),
         ] {
             let result = exchange.amend(0, BTC, &OrderRef::Id(id), price.map(d), quantity.map(d), NOW);
             assert_eq!(result.unwrap_err().code, code, "{price:?} {quantity:?}");
@@ -536,7 +530,7 @@ mod tests {
         assert_eq!(found(&exchange, id), before);
         assert_eq!(free_and_locked(&exchange, "USDT"), (d("5000"), d("5000")));
         let unknown = exchange.amend(0, BTC, &OrderRef::Id(7), Some(d("1")), None, NOW);
-        assert_eq!(unknown.unwrap_err().code, refusal::NOT_OPEN);
+        assert_eq!(unknown.unwrap_err().code, api_error::NOT_OPEN);
     }
 
     #[test]
@@ -545,7 +539,7 @@ mod tests {
         let id = place(&mut exchange, limit(Buy, "50000", "0.1")).id;
         move_to_thin(&mut exchange, "49999", "0.04");
         let mut amend = |quantity| exchange.amend(0, BTC, &OrderRef::Id(id), None, Some(d(quantity)), NOW);
-        assert_eq!(amend("0.04").unwrap_err().code, refusal::INVALID);
+        assert_eq!(amend("0.04").unwrap_err().code, api_error::INVALID);
         assert!(amend("0.05").is_ok());
         let order = found(&exchange, id);
         assert_eq!((order.status, order.leaves_quantity()), (Status::PartiallyFilled, d("0.01")));
@@ -572,7 +566,7 @@ mod tests {
         let mut exchange = Exchange::new(settings);
         let id = place(&mut exchange, named(limit(Buy, "50000", "0.1"), "a")).id;
         for name in [by_link("a"), OrderRef::Id(id)] {
-            assert_eq!(exchange.cancel(1, BTC, &name, NOW).unwrap_err().code, refusal::NOT_OPEN);
+            assert_eq!(exchange.cancel(1, BTC, &name, NOW).unwrap_err().code, api_error::NOT_OPEN);
         }
         exchange.create(1, named(limit(Buy, "50000", "0.1"), "a"), NOW).unwrap();
         assert_eq!(exchange.accounts()[1].holding("USDT").locked, d("5000"));
@@ -582,7 +576,7 @@ mod tests {
     fn a_balance_changed_from_outside_never_goes_below_what_is_locked() {
         let mut exchange = exchange();
         place(&mut exchange, limit(Buy, "50000", "0.1"));
-        assert_eq!(exchange.adjust_balance(0, "USDT", d("-5000.01"), NOW).unwrap_err().code, refusal::BALANCE);
+        assert_eq!(exchange.adjust_balance(0, "USDT", d("-5000.01"), NOW).unwrap_err().code, api_error::BALANCE);
         exchange.adjust_balance(0, "USDT", d("-5000"), NOW).unwrap();
         exchange.adjust_balance(0, "XRP", d("7"), NOW).unwrap();
         assert_eq!(free_and_locked(&exchange, "USDT"), (Decimal::ZERO, d("5000")));

@@ -3,27 +3,27 @@
 //! A limit price may be any distance from the market on its own side of it; what is limited is how far *through*
 //! the market it may be: a buy above it, a sell below it.
 
+use super::api_error::{self, ApiError};
 use super::book::Book;
 use super::order::Kind;
-use super::refusal::{self, Refusal};
 use crate::core::order::Side;
 use crate::core::{Decimal, money};
 
 /// Whether an order passes the instrument's filters, now.
-pub(super) fn check(book: &Book, side: Side, kind: Kind, quantity: Decimal) -> Result<(), Refusal> {
+pub(super) fn check(book: &Book, side: Side, kind: Kind, quantity: Decimal) -> Result<(), ApiError> {
     let instrument = &book.listing().instrument;
     if quantity <= Decimal::ZERO {
-        return Err(Refusal::new(refusal::TOO_SMALL, "Order quantity exceeded lower limit."));
+        return Err(ApiError::new(api_error::TOO_SMALL, "Order quantity exceeded lower limit."));
     }
     let in_quote = kind == Kind::MarketQuote;
     let (step, code) = match kind {
-        Kind::MarketQuote => (instrument.amount_step, refusal::AMOUNT_STEP),
-        Kind::MarketBase | Kind::Limit { .. } => (instrument.quantity_step, refusal::QUANTITY_STEP),
+        Kind::MarketQuote => (instrument.amount_step, api_error::AMOUNT_STEP),
+        Kind::MarketBase | Kind::Limit { .. } => (instrument.quantity_step, api_error::QUANTITY_STEP),
     };
     if money::floor_to(quantity, step) != quantity {
         let message =
             if in_quote { "Market order amount decimal too long." } else { "Order quantity decimal too long." };
-        return Err(Refusal::new(code, message));
+        return Err(ApiError::new(code, message));
     }
     let (price, largest) = match kind {
         Kind::Limit { price, .. } => {
@@ -36,27 +36,27 @@ pub(super) fn check(book: &Book, side: Side, kind: Kind, quantity: Decimal) -> R
     let largest_value = largest.checked_mul(price).unwrap_or(Decimal::MAX);
     match value {
         Some(value) if value < instrument.min_notional => {
-            Err(Refusal::new(refusal::MIN_NOTIONAL, "Order value exceeded lower limit."))
+            Err(ApiError::new(api_error::MIN_NOTIONAL, "Order value exceeded lower limit."))
         }
         Some(value) if value <= largest_value => Ok(()),
-        _ => Err(Refusal::new(refusal::TOO_LARGE, "Order amount too large.")),
+        _ => Err(ApiError::new(api_error::TOO_LARGE, "Order amount too large.")),
     }
 }
 
-fn check_price(book: &Book, side: Side, price: Decimal) -> Result<(), Refusal> {
+fn check_price(book: &Book, side: Side, price: Decimal) -> Result<(), ApiError> {
     let tick = book.listing().instrument.tick_size;
     if price <= Decimal::ZERO || money::floor_to(price, tick) != price {
-        return Err(Refusal::new(refusal::TICK_SIZE, "Order price has too many decimals."));
+        return Err(ApiError::new(api_error::TICK_SIZE, "Order price has too many decimals."));
     }
     let reach = book.bid() * book.listing().price_limit_ratio;
     let text = |limit: Decimal| money::text(money::floor_to(limit, tick));
     match side {
-        Side::Buy if price > book.bid() + reach => Err(Refusal::new(
-            refusal::BUY_PRICE_LIMIT,
+        Side::Buy if price > book.bid() + reach => Err(ApiError::new(
+            api_error::BUY_PRICE_LIMIT,
             format!("Buy order price cannot be higher than {}.", text(book.bid() + reach)),
         )),
-        Side::Sell if price < book.bid() - reach => Err(Refusal::new(
-            refusal::SELL_PRICE_LIMIT,
+        Side::Sell if price < book.bid() - reach => Err(ApiError::new(
+            api_error::SELL_PRICE_LIMIT,
             format!("Sell order price cannot be lower than {}.", text(book.bid() - reach)),
         )),
         Side::Buy | Side::Sell => Ok(()),
@@ -91,23 +91,23 @@ mod tests {
         let mut exchange = exchange();
         let market = |side, quantity| order(side, Kind::MarketBase, quantity);
         for (order, code) in [
-            (limit(Buy, "59000.001", "0.001"), refusal::TICK_SIZE),
-            (limit(Buy, "0", "0.001"), refusal::TICK_SIZE),
-            (limit(Buy, "-1", "0.001"), refusal::TICK_SIZE),
-            (limit(Buy, "59000", "0.0010001"), refusal::QUANTITY_STEP),
-            (limit(Buy, "59000", "0"), refusal::TOO_SMALL),
-            (limit(Buy, "59000", "-0.001"), refusal::TOO_SMALL),
-            (limit(Buy, "59000", "0.000084"), refusal::MIN_NOTIONAL),
-            (limit(Buy, "59000", "84"), refusal::TOO_LARGE),
-            (limit(Buy, "63000.01", "0.001"), refusal::BUY_PRICE_LIMIT),
-            (limit(Sell, "56999.99", "0.001"), refusal::SELL_PRICE_LIMIT),
-            (market(Sell, "42"), refusal::TOO_LARGE),
-            (market(Sell, "0.00001"), refusal::MIN_NOTIONAL),
-            (market(Buy, "0.0000001"), refusal::QUANTITY_STEP),
-            (order(Buy, Kind::MarketQuote, "4.99"), refusal::MIN_NOTIONAL),
-            (order(Buy, Kind::MarketQuote, "5.000000001"), refusal::AMOUNT_STEP),
-            (order(Buy, Kind::MarketQuote, "3000000"), refusal::TOO_LARGE),
-            (NewOrder { symbol: "NOPE".to_owned(), ..limit(Buy, "1", "1") }, refusal::SYMBOL),
+            (limit(Buy, "59000.001", "0.001"), api_error::TICK_SIZE),
+            (limit(Buy, "0", "0.001"), api_error::TICK_SIZE),
+            (limit(Buy, "-1", "0.001"), api_error::TICK_SIZE),
+            (limit(Buy, "59000", "0.0010001"), api_error::QUANTITY_STEP),
+            (limit(Buy, "59000", "0"), api_error::TOO_SMALL),
+            (limit(Buy, "59000", "-0.001"), api_error::TOO_SMALL),
+            (limit(Buy, "59000", "0.000084"), api_error::MIN_NOTIONAL),
+            (limit(Buy, "59000", "84"), api_error::TOO_LARGE),
+            (limit(Buy, "63000.01", "0.001"), api_error::BUY_PRICE_LIMIT),
+            (limit(Sell, "56999.99", "0.001"), api_error::SELL_PRICE_LIMIT),
+            (market(Sell, "42"), api_error::TOO_LARGE),
+            (market(Sell, "0.00001"), api_error::MIN_NOTIONAL),
+            (market(Buy, "0.0000001"), api_error::QUANTITY_STEP),
+            (order(Buy, Kind::MarketQuote, "4.99"), api_error::MIN_NOTIONAL),
+            (order(Buy, Kind::MarketQuote, "5.000000001"), api_error::AMOUNT_STEP),
+            (order(Buy, Kind::MarketQuote, "3000000"), api_error::TOO_LARGE),
+            (NewOrder { symbol: "NOPE".to_owned(), ..limit(Buy, "1", "1") }, api_error::SYMBOL),
         ] {
             assert_eq!(refused(&mut exchange, order.clone()), code, "{order:?}");
         }

@@ -13,7 +13,7 @@
 //!     │ advance
 //!     ▼
 //!  exchange ── filters ── matching ── book ── account     the rules; pure, single-threaded, deterministic
-//!     ▲   │ Push                                        (settings, order, refusal: their words)
+//!     ▲   │ Push                                        (settings, order, api_error: their words)
 //!     │   ▼
 //!  api, stream     Bybit's REST and WebSocket protocols as pure functions of text (wire: their JSON)
 //!     ▲   │
@@ -58,11 +58,12 @@
 //!
 //! # Errors
 //!
-//! What a client does wrong is answered in Bybit's codes ([`refusal`]); nothing a client sends ends the
+//! What a client does wrong is answered in Bybit's codes ([`api_error`]); nothing a client sends ends the
 //! exchange. A bad candle file is a [`market::MarketError`], a port that cannot be used a [`std::io::Error`].
 
 pub mod account;
 pub mod api;
+pub mod api_error;
 pub mod book;
 pub mod direct;
 pub mod driver;
@@ -77,7 +78,6 @@ pub mod order;
 #[cfg(test)]
 mod properties;
 pub mod query;
-pub mod refusal;
 pub mod server;
 pub mod settings;
 pub mod stream;

@@ -48,11 +48,11 @@ struct Shared {
     hub: Arc<Hub>,
     options: ServerOptions,
     stopping: AtomicBool,
-    connections: Mutex<BTreeMap<u64, Connection>>,
+    connections: Mutex<BTreeMap<u64, ClientConnection>>,
 }
 
 /// A connection that is being served: a handle to end it, and one to wait for it.
-struct Connection {
+struct ClientConnection {
     socket: TcpStream,
     thread: Option<JoinHandle<()>>,
 }
@@ -118,7 +118,7 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 impl Shared {
-    fn connections(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Connection>> {
+    fn connections(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, ClientConnection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,7 +155,7 @@ fn begin(number: u64, mut socket: TcpStream, shared: &Arc<Shared>) {
         let _ = socket.shutdown(Shutdown::Both);
         serving.connections().remove(&number);
     });
-    connections.insert(number, Connection { socket: handle, thread: thread.ok() });
+    connections.insert(number, ClientConnection { socket: handle, thread: thread.ok() });
 }
 
 fn serve(socket: &mut TcpStream, shared: &Shared) -> io::Result<()> {

@@ -100,6 +100,22 @@ impl StateDirectory {
         Ok(Lock { _file: file })
     }
 
+    /// Whether a bot runs on it. A directory that is not there is not made.
+    pub fn is_in_use(&self) -> bool {
+        self.path.is_dir() && matches!(self.lock(), Err(LockError::Held { .. }))
+    }
+
+    /// Makes the directory if it is not there, writes a file into it and removes that file again.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn probe_writable(&self) -> io::Result<()> {
+        self.create()?;
+        let probe = self.path.join(format!(".probe-{}", std::process::id()));
+        fs::write(&probe, b"written by recompra to see whether it can be\n")?;
+        fs::remove_file(&probe)
+    }
+
     /// What the `STOP` file asks for, if it is there: an empty file, or `cancel`, cancels the bot's orders; `close`
     /// sells what is held too.
     pub fn stop_wish(&self) -> Option<StopWish> {
@@ -141,8 +157,20 @@ mod tests {
             Err(LockError::Held { pid }) => assert_eq!(pid, Some(std::process::id().to_string())),
             other => panic!("{other:?}"),
         }
+        assert!(directory.is_in_use());
         drop(lock);
-        assert!(directory.lock().is_ok());
+        assert!(directory.lock().is_ok() && !directory.is_in_use());
+        fs::remove_dir_all(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_probed_by_writing_and_left_as_it_was() {
+        let directory = directory("probe");
+        let deep = StateDirectory::new(directory.path().join("deep"));
+        deep.probe_writable().unwrap();
+        assert_eq!(fs::read_dir(deep.path()).unwrap().count(), 0);
+        fs::write(directory.path().join("file"), b"").unwrap();
+        assert!(StateDirectory::new(directory.path().join("file/below")).probe_writable().is_err());
         fs::remove_dir_all(directory.path()).unwrap();
     }
 

@@ -53,10 +53,14 @@
 //! A last line that is torn, because the run was ended while it was written, does not count.
 
 pub mod in_order;
+pub mod market;
 pub mod measures;
 pub mod ranking;
+pub mod reader;
 pub mod results;
+pub mod shown;
 pub mod space;
+pub mod writer;
 
 use crate::backtest::course::Course;
 use crate::backtest::summary::Summary;
@@ -68,20 +72,20 @@ use crate::engine::Failure;
 use crate::simulation::Exchange;
 use crate::simulation::market::{Path, Recording};
 use measures::Measures;
-use results::{Line, Outcome};
+use results::{SetOutcome, SetResult};
 use space::Space;
 
-/// Why a set is not traded: the parameter that the reason is about, or `ladder`, and the reason.
+/// Why values of the axes make no parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The parameter.
+pub struct InvalidParameters {
+    /// The parameter that the reason is about.
     pub key: String,
     /// Why.
     pub reason: String,
 }
 
 /// Makes parameters of an axis's values, or says why they are none.
-pub type Read<'a> = &'a (dyn Fn(&[(&str, &str)]) -> Result<Parameters, Refusal> + Sync);
+pub type Read<'a> = &'a (dyn Fn(&[(&str, &str)]) -> Result<Parameters, InvalidParameters> + Sync);
 
 /// What all backtests of a sweep have in common.
 pub struct Sweep<'a> {
@@ -108,24 +112,24 @@ impl Sweep<'_> {
     ///
     /// # Errors
     /// [`Obstacle`]: something that is no matter of the parameters.
-    pub fn line(&self, number: u64) -> Result<Line, Obstacle> {
+    pub fn line(&self, number: u64) -> Result<SetResult, Obstacle> {
         let set = self.space.set(number);
         let parameters = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let outcome = match (self.read)(&set) {
             Ok(parameters) => self.trade(&parameters)?,
-            Err(Refusal { key, reason }) => Outcome::Refused { key, reason },
+            Err(InvalidParameters { key, reason }) => SetOutcome::Refused { key, reason },
         };
-        Ok(Line { set: number, parameters, outcome })
+        Ok(SetResult { set: number, parameters, outcome })
     }
 
-    fn trade(&self, parameters: &Parameters) -> Result<Outcome, Obstacle> {
+    fn trade(&self, parameters: &Parameters) -> Result<SetOutcome, Obstacle> {
         let traded = self.backtest(self.in_sample, parameters).and_then(|in_sample| {
             let out_of_sample = self.out_of_sample.map(|part| self.backtest(part, parameters)).transpose()?;
-            Ok(Outcome::Result { in_sample, out_of_sample })
+            Ok(SetOutcome::Result { in_sample, out_of_sample })
         });
         match traded {
             Err(Obstacle::Engine(Failure::Ladder(error))) => {
-                Ok(Outcome::Refused { key: "ladder".to_owned(), reason: error.to_string() })
+                Ok(SetOutcome::Refused { key: "ladder".to_owned(), reason: error.to_string() })
             }
             other => other,
         }

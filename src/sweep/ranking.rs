@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::measures::{Measure, Measures};
-use super::results::{Line, Outcome};
+use super::results::{SetOutcome, SetResult};
 use crate::core::Decimal;
 
 /// A set and how it did.
@@ -88,13 +88,13 @@ impl Ranking {
     }
 
     /// Takes one line.
-    pub fn add(&mut self, line: Line) {
-        let Line { set, parameters, outcome } = line;
+    pub fn add(&mut self, line: SetResult) {
+        let SetResult { set, parameters, outcome } = line;
         match outcome {
-            Outcome::Refused { key, reason } => {
+            SetOutcome::Refused { key, reason } => {
                 self.refused.entry(key).or_insert(Refused { sets: 0, first: set, reason }).sets += 1;
             }
-            Outcome::Result { in_sample, out_of_sample } => {
+            SetOutcome::Result { in_sample, out_of_sample } => {
                 self.results += 1;
                 self.mean_in_sample.add(self.measure.of(&in_sample));
                 self.mean_out_of_sample.add(out_of_sample.as_ref().and_then(|measures| self.measure.of(measures)));

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::Parameters;
 use crate::core::{Decimal, Timestamp, money};
+use crate::simulation::api_error::{self, ApiError};
 use crate::simulation::exchange::Exchange;
-use crate::simulation::refusal::{self, Refusal};
 use crate::simulation::wire;
 
 pub(super) fn wallet_balance(
@@ -15,9 +15,9 @@ pub(super) fn wallet_balance(
     account: usize,
     parameters: &Parameters,
     _now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     if parameters.required("accountType")? != "UNIFIED" {
-        return Err(Refusal::parameter("accountType only support UNIFIED."));
+        return Err(ApiError::parameter("accountType only support UNIFIED."));
     }
     let account = &exchange.accounts()[account];
     let wallet = match parameters.text("coin")? {
@@ -38,7 +38,7 @@ pub(super) fn info(
     _account: usize,
     _parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     Ok(json!({
         "marginMode": "REGULAR_MARGIN",
         "updatedTime": now.0.to_string(),
@@ -56,7 +56,7 @@ pub(super) fn query_api(
     account: usize,
     _parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     let id = account + 1;
     let account = &exchange.accounts()[account];
     let permissions = &account.permissions;
@@ -103,8 +103,8 @@ pub(super) fn not_on_demo(
     _account: usize,
     _parameters: &Parameters,
     _now: Timestamp,
-) -> Result<Value, Refusal> {
-    Err(Refusal::new(refusal::NOT_ON_DEMO, "Demo trading are not supported."))
+) -> Result<Value, ApiError> {
+    Err(ApiError::new(api_error::NOT_ON_DEMO, "Demo trading are not supported."))
 }
 
 /// The most of each coin that one application gives.
@@ -123,20 +123,20 @@ pub(super) fn demo_money(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     if !exchange.rules.demo_money {
-        return Err(Refusal::new(refusal::PERMISSION, "Permission denied: this environment gives no demo money."));
+        return Err(ApiError::new(api_error::PERMISSION, "Permission denied: this environment gives no demo money."));
     }
     let minute = Duration::from_secs(60);
     if exchange.accounts[account].demo_money_at.is_some_and(|at| now < at.after(minute)) {
-        return Err(Refusal::new(refusal::RATE_LIMIT, "Too many visits. Demo money is given once a minute."));
+        return Err(ApiError::new(api_error::RATE_LIMIT, "Too many visits. Demo money is given once a minute."));
     }
     let reduce = match parameters.integer("adjustType")? {
         None | Some(0) => false,
         Some(1) => true,
-        Some(_) => return Err(Refusal::parameter("params error: adjustType must be 0 or 1")),
+        Some(_) => return Err(ApiError::parameter("params error: adjustType must be 0 or 1")),
     };
-    let malformed = || Refusal::parameter("params error: utaDemoApplyMoney must be a list of coin and amountStr");
+    let malformed = || ApiError::parameter("params error: utaDemoApplyMoney must be a list of coin and amountStr");
     // Bybit's documentation leaves the list optional and unsaid what comes without it; its own client sends none.
     let usual = [json!({ "coin": "USDT", "amountStr": "100000" })];
     let rows = match parameters.value("utaDemoApplyMoney") {
@@ -148,9 +148,9 @@ pub(super) fn demo_money(
         let coin = row.get("coin").and_then(Value::as_str).ok_or_else(malformed)?;
         let amount = row.get("amountStr").and_then(Value::as_str).ok_or_else(malformed)?;
         let amount = money::parse(amount).map_err(|_| malformed())?;
-        let limit = demo_limit(coin).ok_or_else(|| Refusal::parameter(format!("coin {coin:?} is not supported")))?;
+        let limit = demo_limit(coin).ok_or_else(|| ApiError::parameter(format!("coin {coin:?} is not supported")))?;
         if amount <= Decimal::ZERO || amount > limit {
-            return Err(Refusal::parameter(format!("{coin}: at most {limit} at a time, above zero")));
+            return Err(ApiError::parameter(format!("{coin}: at most {limit} at a time, above zero")));
         }
         changes.push((coin, if reduce { -amount } else { amount }));
     }

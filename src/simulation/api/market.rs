@@ -4,36 +4,36 @@ use serde_json::{Value, json};
 
 use super::Parameters;
 use crate::core::{Decimal, Timestamp, money};
+use crate::simulation::api_error::ApiError;
 use crate::simulation::book::{Bar, Book};
-use crate::simulation::exchange::{Exchange, unknown_symbol};
-use crate::simulation::refusal::Refusal;
+use crate::simulation::exchange::Exchange;
 
 const MINUTE: i64 = 60_000;
 /// Stands for a quantity without limit where a number must be shown, in base coin.
 const PLENTY: i64 = 100;
 
-pub(super) fn time(_exchange: &Exchange, _parameters: &Parameters, now: Timestamp) -> Result<Value, Refusal> {
+pub(super) fn time(_exchange: &Exchange, _parameters: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
     Ok(json!({
         "timeSecond": now.0.div_euclid(1000).to_string(),
         "timeNano": format!("{}000000", now.0),
     }))
 }
 
-fn books<'a>(exchange: &'a Exchange, parameters: &Parameters) -> Result<Vec<&'a Book>, Refusal> {
+fn books<'a>(exchange: &'a Exchange, parameters: &Parameters) -> Result<Vec<&'a Book>, ApiError> {
     parameters.spot()?;
     match parameters.text("symbol")? {
         None => Ok(exchange.books().iter().collect()),
-        Some(symbol) => exchange.book(symbol).map(|book| vec![book]).ok_or_else(|| unknown_symbol(symbol)),
+        Some(symbol) => exchange.book(symbol).map(|book| vec![book]).ok_or_else(|| ApiError::unknown_symbol(symbol)),
     }
 }
 
-fn one_book<'a>(exchange: &'a Exchange, parameters: &Parameters) -> Result<&'a Book, Refusal> {
+fn one_book<'a>(exchange: &'a Exchange, parameters: &Parameters) -> Result<&'a Book, ApiError> {
     parameters.spot()?;
     let symbol = parameters.required("symbol")?;
-    exchange.book(symbol).ok_or_else(|| unknown_symbol(symbol))
+    exchange.book(symbol).ok_or_else(|| ApiError::unknown_symbol(symbol))
 }
 
-pub(super) fn instruments(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> Result<Value, Refusal> {
+pub(super) fn instruments(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> Result<Value, ApiError> {
     let rows: Vec<Value> = books(exchange, parameters)?.into_iter().map(instrument).collect();
     Ok(json!({ "category": "spot", "list": rows, "nextPageCursor": "" }))
 }
@@ -119,12 +119,12 @@ pub(in crate::simulation) fn shown_size(book: &Book) -> String {
     money::text(book.liquidity().unwrap_or(Decimal::from(PLENTY)))
 }
 
-pub(super) fn tickers(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, Refusal> {
+pub(super) fn tickers(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
     let rows: Vec<Value> = books(exchange, parameters)?.into_iter().map(|book| ticker(book, now, true)).collect();
     Ok(json!({ "category": "spot", "list": rows }))
 }
 
-pub(super) fn orderbook(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, Refusal> {
+pub(super) fn orderbook(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
     let book = one_book(exchange, parameters)?;
     let size = shown_size(book);
     Ok(json!({
@@ -139,7 +139,7 @@ pub(super) fn orderbook(exchange: &Exchange, parameters: &Parameters, now: Times
 }
 
 /// The last trade of the market; there is no tape of those before.
-pub(super) fn recent_trade(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, Refusal> {
+pub(super) fn recent_trade(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
     let book = one_book(exchange, parameters)?;
     let row = json!({
         "execId": now.0.to_string(),
@@ -155,14 +155,14 @@ pub(super) fn recent_trade(exchange: &Exchange, parameters: &Parameters, now: Ti
 }
 
 /// Bars of the asked interval, newest first, out of one-minute bars.
-pub(super) fn kline(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> Result<Value, Refusal> {
+pub(super) fn kline(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> Result<Value, ApiError> {
     let book = one_book(exchange, parameters)?;
     let length = interval(parameters.required("interval")?)?;
     let limit = match parameters.integer("limit")? {
         None => 200,
         Some(limit) => match usize::try_from(limit) {
             Ok(limit) if (1..=1000).contains(&limit) => limit,
-            _ => return Err(Refusal::parameter("params error: limit must be 1 to 1000")),
+            _ => return Err(ApiError::parameter("params error: limit must be 1 to 1000")),
         },
     };
     let from = parameters.integer("start")?.unwrap_or(i64::MIN);
@@ -183,13 +183,13 @@ pub(super) fn kline(exchange: &Exchange, parameters: &Parameters, _now: Timestam
 }
 
 /// An interval's length in milliseconds.
-fn interval(name: &str) -> Result<i64, Refusal> {
+fn interval(name: &str) -> Result<i64, ApiError> {
     match name {
         "1" | "3" | "5" | "15" | "30" | "60" | "120" | "240" | "360" | "720" => {
             Ok(name.parse::<i64>().unwrap_or(1) * MINUTE)
         }
         "D" => Ok(24 * 60 * MINUTE),
-        _ => Err(Refusal::parameter(format!("interval {name:?} is not supported: 1 3 5 15 30 60 120 240 360 720 D"))),
+        _ => Err(ApiError::parameter(format!("interval {name:?} is not supported: 1 3 5 15 30 60 120 240 360 720 D"))),
     }
 }
 

@@ -17,8 +17,8 @@ use parameters::Parameters;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::api_error::{self, ApiError};
 use super::exchange::Exchange;
-use super::refusal::{self, Refusal};
 use super::settings::RateLimits;
 use crate::core::Timestamp;
 use crate::http::{Method, Request, Response};
@@ -31,8 +31,8 @@ enum Access {
     Trade,
 }
 
-type Public = fn(&Exchange, &Parameters, Timestamp) -> Result<Value, Refusal>;
-type Private = fn(&mut Exchange, usize, &Parameters, Timestamp) -> Result<Value, Refusal>;
+type Public = fn(&Exchange, &Parameters, Timestamp) -> Result<Value, ApiError>;
+type Private = fn(&mut Exchange, usize, &Parameters, Timestamp) -> Result<Value, ApiError>;
 
 enum Handler {
     Public(Public),
@@ -102,8 +102,8 @@ impl Exchange {
     /// Answers one request.
     pub fn handle(&mut self, request: &Request, now: Timestamp) -> Response {
         let Some(endpoint) = endpoint(request.method, &request.path) else {
-            let refusal = Refusal::new(refusal::ROUTE, "Request path not found or request method is invalid.");
-            return respond(404, Err(refusal), None, now);
+            let error = ApiError::new(api_error::ROUTE, "Request path not found or request method is invalid.");
+            return respond(404, Err(error), None, now);
         };
         let mut quota = None;
         let result = self.serve(&endpoint, request, now, &mut quota);
@@ -116,7 +116,7 @@ impl Exchange {
         request: &Request,
         now: Timestamp,
         quota: &mut Option<Quota>,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, ApiError> {
         let parameters = || match request.method {
             Method::Get => Parameters::of_query(&request.query),
             Method::Post => Parameters::of_body(&request.body),
@@ -128,24 +128,27 @@ impl Exchange {
         let account = self.authenticate(request, now)?;
         let permissions = &self.accounts[account].permissions;
         if endpoint.access == Access::Trade && (permissions.read_only || !permissions.spot_trade) {
-            return Err(Refusal::new(refusal::PERMISSION, "Permission denied, please check your API key permissions."));
+            return Err(ApiError::new(
+                api_error::PERMISSION,
+                "Permission denied, please check your API key permissions.",
+            ));
         }
         let used = self.count_request(account, endpoint.path, (endpoint.per_second)(&self.rules.rate_limits), now);
         let exceeded = used.is_none();
         *quota = Some(self.quota(endpoint, used, now));
         if exceeded {
-            return Err(Refusal::new(refusal::RATE_LIMIT, "Too many visits. Exceeded the API Rate Limit."));
+            return Err(ApiError::new(api_error::RATE_LIMIT, "Too many visits. Exceeded the API Rate Limit."));
         }
         handler(self, account, &parameters()?, now)
     }
 
     /// Whose request it is, once key, time and signature are found right.
-    fn authenticate(&self, request: &Request, now: Timestamp) -> Result<usize, Refusal> {
+    fn authenticate(&self, request: &Request, now: Timestamp) -> Result<usize, ApiError> {
         let header = |name: &str| {
             let found = request.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
         };
-        let missing = |name: &str| Refusal::parameter(format!("Request parameter error: header {name} is missing."));
+        let missing = |name: &str| ApiError::parameter(format!("Request parameter error: header {name} is missing."));
         let key = header("X-BAPI-API-KEY").ok_or_else(invalid_key)?;
         let stamp = header("X-BAPI-TIMESTAMP").ok_or_else(|| missing("X-BAPI-TIMESTAMP"))?;
         let sign = header("X-BAPI-SIGN").ok_or_else(|| missing("X-BAPI-SIGN"))?;
@@ -157,8 +160,8 @@ impl Exchange {
         };
         let signed = format!("{stamp}{key}{}{payload}", window.unwrap_or_default());
         if !is_signed(&self.accounts[account].secret, &signed, sign) {
-            return Err(Refusal::new(
-                refusal::SIGNATURE,
+            return Err(ApiError::new(
+                api_error::SIGNATURE,
                 "error sign! please check your signature generation algorithm.",
             ));
         }
@@ -208,21 +211,21 @@ pub(super) fn is_signed(secret: &str, text: &str, sign: &str) -> bool {
     mac.verify_slice(&sign).is_ok()
 }
 
-fn invalid_key() -> Refusal {
-    Refusal::new(refusal::KEY, "API key is invalid.")
+fn invalid_key() -> ApiError {
+    ApiError::new(api_error::KEY, "API key is invalid.")
 }
 
 /// `server − window ≤ timestamp < server + 1000`.
-fn check_window(stamp: &str, window: &str, now: Timestamp) -> Result<(), Refusal> {
+fn check_window(stamp: &str, window: &str, now: Timestamp) -> Result<(), ApiError> {
     let (Ok(sent), Ok(width)) = (stamp.parse::<i64>(), window.parse::<u32>()) else {
-        return Err(Refusal::parameter("Request parameter error: timestamp and recv_window are milliseconds."));
+        return Err(ApiError::parameter("Request parameter error: timestamp and recv_window are milliseconds."));
     };
     if now.0 - i64::from(width) <= sent && sent < now.0 + 1000 {
         return Ok(());
     }
     let server = now.0;
-    Err(Refusal::new(
-        refusal::TIMESTAMP,
+    Err(ApiError::new(
+        api_error::TIMESTAMP,
         format!(
             "invalid request, please check your server timestamp or recv_window param. \
              req_timestamp[{sent}],server_timestamp[{server}],recv_window[{width}]"
@@ -230,10 +233,10 @@ fn check_window(stamp: &str, window: &str, now: Timestamp) -> Result<(), Refusal
     ))
 }
 
-fn respond(status: u16, result: Result<Value, Refusal>, quota: Option<&Quota>, now: Timestamp) -> Response {
+fn respond(status: u16, result: Result<Value, ApiError>, quota: Option<&Quota>, now: Timestamp) -> Response {
     let (code, message, result) = match result {
         Ok(result) => (0, "OK".to_owned(), result),
-        Err(refusal) => (refusal.code, refusal.message, json!({})),
+        Err(error) => (error.code, error.message, json!({})),
     };
     let body = json!({ "retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": now.0 });
     let mut headers = vec![("Content-Type".to_owned(), "application/json; charset=utf-8".to_owned())];

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::core::{Decimal, Timestamp, money};
+use crate::simulation::api_error::{self, ApiError};
 use crate::simulation::exchange::OrderRef;
 use crate::simulation::query::Selection;
-use crate::simulation::refusal::{self, Refusal};
 
 const DAY: i64 = 24 * 3600 * 1000;
 
@@ -15,23 +15,23 @@ const DAY: i64 = 24 * 3600 * 1000;
 pub(super) struct Parameters(BTreeMap<String, Value>);
 
 impl Parameters {
-    pub(super) fn of_query(query: &str) -> Result<Self, Refusal> {
+    pub(super) fn of_query(query: &str) -> Result<Self, ApiError> {
         let mut fields = BTreeMap::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(name), Some(value)) = (decode(name), decode(value)) else {
-                return Err(Refusal::parameter(format!("the query is not valid: {pair:?}")));
+                return Err(ApiError::parameter(format!("the query is not valid: {pair:?}")));
             };
             fields.insert(name, Value::String(value));
         }
         Ok(Self(fields))
     }
 
-    pub(super) fn of_body(body: &str) -> Result<Self, Refusal> {
+    pub(super) fn of_body(body: &str) -> Result<Self, ApiError> {
         match serde_json::from_str(body) {
             Ok(Value::Object(fields)) => Ok(Self(fields.into_iter().collect())),
-            Ok(_) => Err(Refusal::parameter("the request body is not a JSON object")),
-            Err(_) => Err(Refusal::parameter("the request body is not JSON")),
+            Ok(_) => Err(ApiError::parameter("the request body is not a JSON object")),
+            Err(_) => Err(ApiError::parameter("the request body is not JSON")),
         }
     }
 
@@ -41,52 +41,52 @@ impl Parameters {
     }
 
     /// A text field.
-    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Refusal> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Refusal::parameter(format!("params error: {name} must be a string"))),
+            Some(_) => Err(ApiError::parameter(format!("params error: {name} must be a string"))),
         }
     }
 
     /// A text field that must be there.
-    pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
-        self.text(name)?.ok_or_else(|| Refusal::parameter(format!("params error: {name} is missing")))
+    pub(super) fn required(&self, name: &str) -> Result<&str, ApiError> {
+        self.text(name)?.ok_or_else(|| ApiError::parameter(format!("params error: {name} is missing")))
     }
 
     /// A decimal number in a text field.
-    pub(super) fn decimal(&self, name: &str) -> Result<Option<Decimal>, Refusal> {
+    pub(super) fn decimal(&self, name: &str) -> Result<Option<Decimal>, ApiError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         match money::parse(text) {
             Ok(number) => Ok(Some(number)),
-            Err(_) => Err(Refusal::new(refusal::INVALID, format!("Data sent for parameter '{name}' is not valid."))),
+            Err(_) => Err(ApiError::new(api_error::INVALID, format!("Data sent for parameter '{name}' is not valid."))),
         }
     }
 
     /// A whole number, as a number or in a text.
-    pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, Refusal> {
+    pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let number = match self.value(name) {
             None => return Ok(None),
             Some(Value::String(text)) if text.is_empty() => return Ok(None),
             Some(Value::String(text)) => text.parse().ok(),
             Some(value) => value.as_i64(),
         };
-        number.map(Some).ok_or_else(|| Refusal::parameter(format!("params error: {name} must be a whole number")))
+        number.map(Some).ok_or_else(|| ApiError::parameter(format!("params error: {name} must be a whole number")))
     }
 
     /// The `category`, which must be `spot`.
-    pub(super) fn spot(&self) -> Result<(), Refusal> {
+    pub(super) fn spot(&self) -> Result<(), ApiError> {
         match self.required("category")? {
             "spot" => Ok(()),
             other => {
-                Err(Refusal::parameter(format!("category {other:?} is not supported: this exchange has spot only")))
+                Err(ApiError::parameter(format!("category {other:?} is not supported: this exchange has spot only")))
             }
         }
     }
 
     /// The order that `orderId` or `orderLinkId` name; `orderId` counts if both do.
-    pub(super) fn order(&self) -> Result<Option<OrderRef>, Refusal> {
+    pub(super) fn order(&self) -> Result<Option<OrderRef>, ApiError> {
         if let Some(id) = self.text("orderId")? {
             // What is not a number is no order of this exchange.
             return Ok(Some(OrderRef::Id(id.parse().unwrap_or(0))));
@@ -101,19 +101,19 @@ impl Parameters {
         default: usize,
         windowed: bool,
         now: Timestamp,
-    ) -> Result<Selection, Refusal> {
+    ) -> Result<Selection, ApiError> {
         let limit = match self.integer("limit")? {
             None => default,
             Some(limit) => match usize::try_from(limit) {
                 Ok(limit) if (1..=largest).contains(&limit) => limit,
-                _ => return Err(Refusal::parameter(format!("params error: limit must be 1 to {largest}"))),
+                _ => return Err(ApiError::parameter(format!("params error: limit must be 1 to {largest}"))),
             },
         };
         let before = match self.text("cursor")? {
             None => None,
             Some(cursor) => match cursor.parse() {
                 Ok(id) => Some(id),
-                Err(_) => return Err(Refusal::parameter("params error: cursor is not valid")),
+                Err(_) => return Err(ApiError::parameter("params error: cursor is not valid")),
             },
         };
         let (from, to) = if windowed { self.window(now)? } else { (None, None) };
@@ -128,7 +128,7 @@ impl Parameters {
         })
     }
 
-    fn window(&self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), Refusal> {
+    fn window(&self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), ApiError> {
         let (from, to) = match (self.integer("startTime")?, self.integer("endTime")?) {
             (None, None) => (now.0.saturating_sub(7 * DAY), i64::MAX),
             (Some(from), None) => (from, from.saturating_add(7 * DAY)),
@@ -136,11 +136,11 @@ impl Parameters {
             (Some(from), Some(to)) => (from, to),
         };
         if from > to {
-            return Err(Refusal::parameter("startTime is after endTime"));
+            return Err(ApiError::parameter("startTime is after endTime"));
         }
         let chosen = self.value("startTime").is_some() && self.value("endTime").is_some();
         if chosen && to.saturating_sub(from) > 7 * DAY {
-            return Err(Refusal::parameter("The time range between startTime and endTime cannot exceed 7 days."));
+            return Err(ApiError::parameter("The time range between startTime and endTime cannot exceed 7 days."));
         }
         Ok((Some(Timestamp(from)), Some(Timestamp(to))))
     }
@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn numbers_in_json_must_be_texts() {
         let parameters = Parameters::of_body(r#"{"qty":1.5,"price":"1e5","ok":"1.5","n":3,"m":"4"}"#).unwrap();
-        assert_eq!(parameters.decimal("qty").unwrap_err().code, refusal::PARAMETER);
-        assert_eq!(parameters.decimal("price").unwrap_err().code, refusal::INVALID);
+        assert_eq!(parameters.decimal("qty").unwrap_err().code, api_error::PARAMETER);
+        assert_eq!(parameters.decimal("price").unwrap_err().code, api_error::INVALID);
         assert_eq!(parameters.decimal("ok"), Ok(Some(Decimal::new(15, 1))));
         assert_eq!((parameters.integer("n"), parameters.integer("m")), (Ok(Some(3)), Ok(Some(4))));
     }

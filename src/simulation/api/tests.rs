@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::core::{Decimal, Timestamp};
 use crate::http::{Method, Request, Response};
+use crate::simulation::api_error;
 use crate::simulation::exchange::Exchange;
-use crate::simulation::refusal;
 use crate::simulation::testing::*;
 
 fn body(response: &Response) -> Value {
@@ -53,16 +53,16 @@ fn a_signature_covers_time_key_window_and_payload() {
     };
     let other_query = Request { query: format!("{UNIFIED}&coin=BTC"), ..good.clone() };
     for (request, code) in [
-        (with("X-BAPI-API-KEY", "nobody"), refusal::KEY),
-        (with("X-BAPI-API-KEY", ""), refusal::KEY),
-        (with("X-BAPI-SIGN", "00"), refusal::SIGNATURE),
-        (with("X-BAPI-SIGN", "no hex"), refusal::SIGNATURE),
-        (with("X-BAPI-SIGN", ""), refusal::PARAMETER),
-        (with("X-BAPI-TIMESTAMP", ""), refusal::PARAMETER),
-        (with("X-BAPI-TIMESTAMP", "1700000000001"), refusal::SIGNATURE),
-        (with("X-BAPI-RECV-WINDOW", "6000"), refusal::SIGNATURE),
-        (with("X-BAPI-RECV-WINDOW", ""), refusal::SIGNATURE),
-        (other_query, refusal::SIGNATURE),
+        (with("X-BAPI-API-KEY", "nobody"), api_error::KEY),
+        (with("X-BAPI-API-KEY", ""), api_error::KEY),
+        (with("X-BAPI-SIGN", "00"), api_error::SIGNATURE),
+        (with("X-BAPI-SIGN", "no hex"), api_error::SIGNATURE),
+        (with("X-BAPI-SIGN", ""), api_error::PARAMETER),
+        (with("X-BAPI-TIMESTAMP", ""), api_error::PARAMETER),
+        (with("X-BAPI-TIMESTAMP", "1700000000001"), api_error::SIGNATURE),
+        (with("X-BAPI-RECV-WINDOW", "6000"), api_error::SIGNATURE),
+        (with("X-BAPI-RECV-WINDOW", ""), api_error::SIGNATURE),
+        (other_query, api_error::SIGNATURE),
     ] {
         assert_eq!(send(&mut exchange, &request, NOW).0, code);
     }
@@ -74,13 +74,13 @@ fn the_signature_of_a_post_is_over_its_exact_body() {
     let good = signed(Method::Post, "/v5/order/cancel-all", r#"{"category":"spot"}"#, NOW);
     let spaced = Request { body: r#"{"category": "spot"}"#.to_owned(), ..good.clone() };
     assert_eq!(send(&mut exchange, &good, NOW).0, 0);
-    assert_eq!(send(&mut exchange, &spaced, NOW).0, refusal::SIGNATURE);
+    assert_eq!(send(&mut exchange, &spaced, NOW).0, api_error::SIGNATURE);
 }
 
 #[test]
 fn a_request_is_taken_from_its_window_before_to_a_second_after() {
     let mut exchange = exchange();
-    for (skew, code) in [(-5001, refusal::TIMESTAMP), (-5000, 0), (0, 0), (999, 0), (1000, refusal::TIMESTAMP)] {
+    for (skew, code) in [(-5001, api_error::TIMESTAMP), (-5000, 0), (0, 0), (999, 0), (1000, api_error::TIMESTAMP)] {
         let request = signed(Method::Get, BALANCE, UNIFIED, Timestamp(NOW.0 + skew));
         assert_eq!(send(&mut exchange, &request, NOW).0, code, "{skew}");
     }
@@ -93,7 +93,7 @@ fn a_key_without_the_right_may_ask_but_not_act() {
         settings.accounts[0].permissions.read_only = read_only;
         settings.accounts[0].permissions.spot_trade = spot_trade;
         let mut exchange = Exchange::new(settings);
-        assert_eq!(create(&mut exchange, json!({})).0, refusal::PERMISSION);
+        assert_eq!(create(&mut exchange, json!({})).0, api_error::PERMISSION);
         let (code, info) = get(&mut exchange, "/v5/user/query-api", "");
         assert_eq!(code, 0);
         assert_eq!(info["readOnly"], i32::from(read_only));
@@ -110,18 +110,18 @@ fn the_twenty_first_create_of_a_second_is_too_many_and_the_headers_count() {
     let request = |now| signed(Method::Post, path, r#"{"category":"spot"}"#, now);
     for left in (0..20).rev() {
         let response = exchange.handle(&request(NOW), NOW);
-        assert_eq!(body(&response)["retCode"], refusal::PARAMETER);
+        assert_eq!(body(&response)["retCode"], api_error::PARAMETER);
         assert_eq!(response.header("X-Bapi-Limit"), Some("20"));
         assert_eq!(response.header("X-Bapi-Limit-Status"), Some(left.to_string().as_str()));
         assert_eq!(response.header("X-Bapi-Limit-Reset-Timestamp"), Some(NOW.0.to_string().as_str()));
     }
     let response = exchange.handle(&request(NOW), NOW);
-    assert_eq!(body(&response)["retCode"], refusal::RATE_LIMIT);
+    assert_eq!(body(&response)["retCode"], api_error::RATE_LIMIT);
     assert_eq!(response.header("X-Bapi-Limit-Status"), Some("0"));
     assert_eq!(response.header("X-Bapi-Limit-Reset-Timestamp"), Some((NOW.0 + 1000).to_string().as_str()));
     assert_eq!(get(&mut exchange, BALANCE, UNIFIED).0, 0, "other endpoints count for themselves");
     let later = Timestamp(NOW.0 + 1000);
-    assert_eq!(send(&mut exchange, &request(later), later).0, refusal::PARAMETER);
+    assert_eq!(send(&mut exchange, &request(later), later).0, api_error::PARAMETER);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn unknown_paths_and_methods_are_not_found() {
     let mut exchange = exchange();
     for (method, path) in [(Method::Get, "/"), (Method::Get, "/v5/order/create"), (Method::Post, "/v5/market/time")] {
         let response = exchange.handle(&signed(method, path, "", NOW), NOW);
-        assert_eq!((response.status, &body(&response)["retCode"]), (404, &json!(refusal::ROUTE)), "{path}");
+        assert_eq!((response.status, &body(&response)["retCode"]), (404, &json!(api_error::ROUTE)), "{path}");
     }
 }
 
@@ -137,30 +137,30 @@ fn unknown_paths_and_methods_are_not_found() {
 fn bodies_that_are_no_orders_are_refused() {
     let mut exchange = exchange();
     for (payload, code) in [
-        ("", refusal::PARAMETER),
-        ("[]", refusal::PARAMETER),
-        ("{\"category\":", refusal::PARAMETER),
-        (r#"{"category":"linear"}"#, refusal::PARAMETER),
+        ("", api_error::PARAMETER),
+        ("[]", api_error::PARAMETER),
+        ("{\"category\":", api_error::PARAMETER),
+        (r#"{"category":"linear"}"#, api_error::PARAMETER),
     ] {
         let request = signed(Method::Post, "/v5/order/create", payload, NOW);
         assert_eq!(send(&mut exchange, &request, NOW).0, code, "{payload}");
     }
     for (more, code) in [
-        (json!({ "symbol": null }), refusal::PARAMETER),
-        (json!({ "side": "Long" }), refusal::SIDE),
-        (json!({ "orderType": "Iceberg" }), refusal::ORDER_TYPE),
-        (json!({ "timeInForce": "DAY" }), refusal::TIME_IN_FORCE),
-        (json!({ "qty": 0.001 }), refusal::PARAMETER),
-        (json!({ "qty": "1e-3" }), refusal::INVALID),
-        (json!({ "price": "" }), refusal::PARAMETER),
-        (json!({ "orderType": "Market", "marketUnit": "bananas" }), refusal::PARAMETER),
-        (json!({ "orderLinkId": "a b" }), refusal::PARAMETER),
-        (json!({ "orderLinkId": "a".repeat(37) }), refusal::PARAMETER),
-        (json!({ "triggerPrice": "1" }), refusal::PARAMETER),
-        (json!({ "takeProfit": "1" }), refusal::PARAMETER),
-        (json!({ "isLeverage": 1 }), refusal::PARAMETER),
-        (json!({ "orderFilter": "StopOrder" }), refusal::PARAMETER),
-        (json!({ "symbol": "NOPE" }), refusal::SYMBOL),
+        (json!({ "symbol": null }), api_error::PARAMETER),
+        (json!({ "side": "Long" }), api_error::SIDE),
+        (json!({ "orderType": "Iceberg" }), api_error::ORDER_TYPE),
+        (json!({ "timeInForce": "DAY" }), api_error::TIME_IN_FORCE),
+        (json!({ "qty": 0.001 }), api_error::PARAMETER),
+        (json!({ "qty": "1e-3" }), api_error::INVALID),
+        (json!({ "price": "" }), api_error::PARAMETER),
+        (json!({ "orderType": "Market", "marketUnit": "bananas" }), api_error::PARAMETER),
+        (json!({ "orderLinkId": "a b" }), api_error::PARAMETER),
+        (json!({ "orderLinkId": "a".repeat(37) }), api_error::PARAMETER),
+        (json!({ "triggerPrice": "1" }), api_error::PARAMETER),
+        (json!({ "takeProfit": "1" }), api_error::PARAMETER),
+        (json!({ "isLeverage": 1 }), api_error::PARAMETER),
+        (json!({ "orderFilter": "StopOrder" }), api_error::PARAMETER),
+        (json!({ "symbol": "NOPE" }), api_error::SYMBOL),
     ] {
         assert_eq!(create(&mut exchange, more.clone()).0, code, "{more}");
     }
@@ -198,7 +198,7 @@ fn an_order_is_created_amended_listed_and_cancelled() {
     let mut exchange = exchange();
     let (code, names) = create(&mut exchange, json!({ "orderLinkId": "my-1", "timeInForce": "PostOnly" }));
     assert_eq!((code, &names["orderLinkId"]), (0, &json!("my-1")));
-    assert_eq!(create(&mut exchange, json!({ "orderLinkId": "my-1" })).0, refusal::DUPLICATE);
+    assert_eq!(create(&mut exchange, json!({ "orderLinkId": "my-1" })).0, api_error::DUPLICATE);
     let amend = json!({ "category": "spot", "symbol": BTC, "orderLinkId": "my-1", "price": "51000", "qty": "0.002" });
     assert_eq!(post(&mut exchange, "/v5/order/amend", &amend), (0, names.clone()));
     let (_, open) = get(&mut exchange, "/v5/order/realtime", "category=spot&symbol=BTCUSDT");
@@ -225,11 +225,11 @@ fn an_order_is_created_amended_listed_and_cancelled() {
     }
     let cancel = json!({ "category": "spot", "symbol": BTC, "orderId": names["orderId"] });
     assert_eq!(post(&mut exchange, "/v5/order/cancel", &cancel), (0, names));
-    assert_eq!(post(&mut exchange, "/v5/order/cancel", &cancel).0, refusal::NOT_OPEN);
+    assert_eq!(post(&mut exchange, "/v5/order/cancel", &cancel).0, api_error::NOT_OPEN);
     let (_, history) = get(&mut exchange, "/v5/order/history", "category=spot&orderLinkId=my-1");
     assert_eq!(history["list"][0]["orderStatus"], "Cancelled");
     let nameless = json!({ "category": "spot", "symbol": BTC });
-    assert_eq!(post(&mut exchange, "/v5/order/cancel", &nameless).0, refusal::PARAMETER);
+    assert_eq!(post(&mut exchange, "/v5/order/cancel", &nameless).0, api_error::PARAMETER);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn lists_are_paged_with_a_cursor() {
     let next = format!("{query}&cursor={}", first["nextPageCursor"].as_str().unwrap());
     let (_, second) = get(&mut exchange, "/v5/order/realtime", &next);
     assert_eq!((second["list"].as_array().unwrap().len(), &second["nextPageCursor"]), (1, &json!("")));
-    assert_eq!(get(&mut exchange, "/v5/order/realtime", "category=spot&limit=51").0, refusal::PARAMETER);
+    assert_eq!(get(&mut exchange, "/v5/order/realtime", "category=spot&limit=51").0, api_error::PARAMETER);
     assert_eq!(get(&mut exchange, "/v5/execution/list", "category=spot&limit=100").0, 0);
 }
 
@@ -294,7 +294,7 @@ fn the_wallet_shows_what_is_locked_and_leaves_dead_fields_empty() {
     let rows: Vec<_> =
         two["list"][0]["coin"].as_array().unwrap().iter().map(|row| row["walletBalance"].clone()).collect();
     assert_eq!(rows, ["0", "1"]);
-    assert_eq!(get(&mut exchange, BALANCE, "accountType=SPOT").0, refusal::PARAMETER);
+    assert_eq!(get(&mut exchange, BALANCE, "accountType=SPOT").0, api_error::PARAMETER);
 }
 
 #[test]
@@ -304,11 +304,11 @@ fn demo_money_is_given_once_a_minute_up_to_its_limits() {
     let ask = |coin: &str, amount: &str| json!({ "adjustType": 0, "utaDemoApplyMoney": [{ "coin": coin, "amountStr": amount }] });
     let no_list = json!({ "utaDemoApplyMoney": "USDT" });
     for wrong in [ask("DOGE", "1"), ask("USDT", "100000.1"), ask("BTC", "15.1"), ask("USDT", "0"), no_list] {
-        assert_eq!(post(&mut exchange, path, &wrong).0, refusal::PARAMETER, "{wrong}");
+        assert_eq!(post(&mut exchange, path, &wrong).0, api_error::PARAMETER, "{wrong}");
     }
     assert_eq!(post(&mut exchange, path, &ask("USDT", "100000")).0, 0);
     assert_eq!(free_and_locked(&exchange, "USDT").0, Decimal::from(110_000));
-    assert_eq!(post(&mut exchange, path, &ask("USDT", "1")).0, refusal::RATE_LIMIT);
+    assert_eq!(post(&mut exchange, path, &ask("USDT", "1")).0, api_error::RATE_LIMIT);
     let later = Timestamp(NOW.0 + 60_000);
     let back = json!({ "adjustType": 1, "utaDemoApplyMoney": [{ "coin": "USDT", "amountStr": "10000" }] }).to_string();
     assert_eq!(send(&mut exchange, &signed(Method::Post, path, &back, later), later).0, 0);
@@ -325,9 +325,9 @@ fn demo_money_without_a_coin_is_a_hundred_thousand_usdt() {
 #[test]
 fn what_demo_lacks_is_said() {
     let mut exchange = exchange();
-    assert_eq!(get(&mut exchange, "/v5/account/fee-rate", "category=spot").0, refusal::NOT_ON_DEMO);
+    assert_eq!(get(&mut exchange, "/v5/account/fee-rate", "category=spot").0, api_error::NOT_ON_DEMO);
     let batch = json!({ "category": "spot", "request": [] });
-    assert_eq!(post(&mut exchange, "/v5/order/create-batch", &batch).0, refusal::NOT_ON_DEMO);
+    assert_eq!(post(&mut exchange, "/v5/order/create-batch", &batch).0, api_error::NOT_ON_DEMO);
     assert_eq!(get(&mut exchange, "/v5/account/info", "").1["dcpStatus"], "OFF");
 }
 
@@ -360,8 +360,8 @@ fn public_endpoints_need_no_key() {
     let (_, trades) = ask("/v5/market/recent-trade", "category=spot&symbol=BTCUSDT");
     assert_eq!(trades["list"][0]["price"], "60000");
     for path in ["/v5/market/tickers", "/v5/market/orderbook", "/v5/market/instruments-info"] {
-        assert_eq!(ask(path, "category=spot&symbol=NOPE").0, refusal::SYMBOL);
-        assert_eq!(ask(path, "category=linear&symbol=BTCUSDT").0, refusal::PARAMETER);
+        assert_eq!(ask(path, "category=spot&symbol=NOPE").0, api_error::SYMBOL);
+        assert_eq!(ask(path, "category=linear&symbol=BTCUSDT").0, api_error::PARAMETER);
     }
 }
 

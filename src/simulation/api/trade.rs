@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::Parameters;
 use crate::core::order::Side;
 use crate::core::{Decimal, Timestamp};
+use crate::simulation::api_error::{self, ApiError};
 use crate::simulation::exchange::{Accepted, Exchange, OrderRef};
 use crate::simulation::order::{Kind, NewOrder, Order, TimeInForce};
 use crate::simulation::query::Page;
-use crate::simulation::refusal::{self, Refusal};
 use crate::simulation::wire;
 
 /// Orders on a page.
@@ -21,7 +21,7 @@ pub(super) fn create(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     parameters.spot()?;
     refuse_unsupported(parameters)?;
     let new = NewOrder {
@@ -37,14 +37,14 @@ pub(super) fn create(
             time_in_force: time_in_force(parameters.text("timeInForce")?)?,
         },
         "Market" => market_kind(parameters.text("marketUnit")?, new.side)?,
-        other => return Err(Refusal::new(refusal::ORDER_TYPE, format!("Invalid orderType: {other:?}."))),
+        other => return Err(ApiError::new(api_error::ORDER_TYPE, format!("Invalid orderType: {other:?}."))),
     };
     exchange.create(account, NewOrder { kind, ..new }, now).map(names)
 }
 
 /// What would change an order's meaning and is not simulated is refused rather than ignored.
-fn refuse_unsupported(parameters: &Parameters) -> Result<(), Refusal> {
-    let unsupported = |what: &str| Err(Refusal::parameter(format!("{what} is not supported by this exchange")));
+fn refuse_unsupported(parameters: &Parameters) -> Result<(), ApiError> {
+    let unsupported = |what: &str| Err(ApiError::parameter(format!("{what} is not supported by this exchange")));
     if parameters.text("orderFilter")?.is_some_and(|filter| filter != "Order") {
         return unsupported("orderFilter other than Order");
     }
@@ -59,44 +59,44 @@ fn refuse_unsupported(parameters: &Parameters) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn side(text: &str) -> Result<Side, Refusal> {
+fn side(text: &str) -> Result<Side, ApiError> {
     match text {
         "Buy" => Ok(Side::Buy),
         "Sell" => Ok(Side::Sell),
-        other => Err(Refusal::new(refusal::SIDE, format!("Invalid side: {other:?}."))),
+        other => Err(ApiError::new(api_error::SIDE, format!("Invalid side: {other:?}."))),
     }
 }
 
-fn time_in_force(text: Option<&str>) -> Result<TimeInForce, Refusal> {
+fn time_in_force(text: Option<&str>) -> Result<TimeInForce, ApiError> {
     match text {
         None | Some("GTC") => Ok(TimeInForce::Gtc),
         Some("IOC") => Ok(TimeInForce::Ioc),
         Some("FOK") => Ok(TimeInForce::Fok),
         Some("PostOnly") => Ok(TimeInForce::PostOnly),
-        Some(other) => Err(Refusal::new(refusal::TIME_IN_FORCE, format!("Invalid timeInForce: {other:?}."))),
+        Some(other) => Err(ApiError::new(api_error::TIME_IN_FORCE, format!("Invalid timeInForce: {other:?}."))),
     }
 }
 
 /// Without `marketUnit` a buy counts quote coin, a sell base coin.
-fn market_kind(unit: Option<&str>, side: Side) -> Result<Kind, Refusal> {
+fn market_kind(unit: Option<&str>, side: Side) -> Result<Kind, ApiError> {
     match (unit, side) {
         (Some("baseCoin"), _) | (None, Side::Sell) => Ok(Kind::MarketBase),
         (Some("quoteCoin"), _) | (None, Side::Buy) => Ok(Kind::MarketQuote),
-        (Some(other), _) => Err(Refusal::parameter(format!("params error: marketUnit {other:?} is not valid"))),
+        (Some(other), _) => Err(ApiError::parameter(format!("params error: marketUnit {other:?} is not valid"))),
     }
 }
 
-fn link_id(text: Option<&str>) -> Result<String, Refusal> {
+fn link_id(text: Option<&str>) -> Result<String, ApiError> {
     let text = text.unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if text.len() <= 36 && text.bytes().all(plain) {
         Ok(text.to_owned())
     } else {
-        Err(Refusal::parameter("OrderLinkID is not valid: at most 36 of letters, digits, dashes and underscores"))
+        Err(ApiError::parameter("OrderLinkID is not valid: at most 36 of letters, digits, dashes and underscores"))
     }
 }
 
-fn required_decimal(parameters: &Parameters, name: &str) -> Result<Decimal, Refusal> {
+fn required_decimal(parameters: &Parameters, name: &str) -> Result<Decimal, ApiError> {
     parameters.required(name)?;
     Ok(parameters.decimal(name)?.unwrap_or_default())
 }
@@ -106,7 +106,7 @@ pub(super) fn amend(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     parameters.spot()?;
     let symbol = parameters.required("symbol")?;
     let order = required_order(parameters)?;
@@ -119,7 +119,7 @@ pub(super) fn cancel(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     parameters.spot()?;
     let symbol = parameters.required("symbol")?;
     exchange.cancel(account, symbol, &required_order(parameters)?, now).map(names)
@@ -130,15 +130,15 @@ pub(super) fn cancel_all(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     parameters.spot()?;
     let (symbol, base_coin) = (parameters.text("symbol")?, parameters.text("baseCoin")?);
     let cancelled = exchange.cancel_all(account, symbol, base_coin, now)?;
     Ok(json!({ "list": cancelled.into_iter().map(names).collect::<Vec<_>>(), "success": "1" }))
 }
 
-fn required_order(parameters: &Parameters) -> Result<OrderRef, Refusal> {
-    parameters.order()?.ok_or_else(|| Refusal::parameter("params error: orderId or orderLinkId is required"))
+fn required_order(parameters: &Parameters) -> Result<OrderRef, ApiError> {
+    parameters.order()?.ok_or_else(|| ApiError::parameter("params error: orderId or orderLinkId is required"))
 }
 
 fn names(accepted: Accepted) -> Value {
@@ -150,13 +150,13 @@ pub(super) fn realtime(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     parameters.spot()?;
     let selection = parameters.selection(ORDERS, 20, false, now)?;
     let page = match parameters.integer("openOnly")? {
         None | Some(0) => exchange.open_orders(account, &selection, now),
         Some(1 | 2) => exchange.recently_closed(account, &selection, now),
-        Some(_) => return Err(Refusal::parameter("params error: openOnly must be 0, 1 or 2")),
+        Some(_) => return Err(ApiError::parameter("params error: openOnly must be 0, 1 or 2")),
     };
     Ok(order_list(&plain_orders_only(parameters, page)?))
 }
@@ -166,7 +166,7 @@ pub(super) fn history(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     parameters.spot()?;
     let selection = parameters.selection(ORDERS, 20, true, now)?;
     let mut page = exchange.order_history(account, &selection, now);
@@ -177,7 +177,7 @@ pub(super) fn history(
 }
 
 /// There are only plain orders here: any other `orderFilter` selects nothing.
-fn plain_orders_only(parameters: &Parameters, page: Page<Order>) -> Result<Page<Order>, Refusal> {
+fn plain_orders_only(parameters: &Parameters, page: Page<Order>) -> Result<Page<Order>, ApiError> {
     match parameters.text("orderFilter")? {
         None | Some("Order") => Ok(page),
         Some(_) => Ok(Page { rows: Vec::new(), next: None }),
@@ -197,7 +197,7 @@ pub(super) fn executions(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ApiError> {
     parameters.spot()?;
     let selection = parameters.selection(EXECUTIONS, 50, true, now)?;
     let page = exchange.executions(account, &selection, now);

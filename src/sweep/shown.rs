@@ -1,34 +1,20 @@
-//! The best sets as a table for people, or as one JSON object.
+//! The best sets of a sweep as a table for people and as JSON for machines.
+//!
+//! In: the head of the file of results, and the ranking. Out: text. Nothing can go wrong.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::command_line::Shown;
-use crate::core::money::text;
-use crate::exit::{Exit, Failure};
+use super::measures::{Measure, Measures};
+use super::ranking::{Mean, Ranked, Ranking};
+use super::results::{Head, to_the_minute};
+use crate::core::money;
 use crate::narrator::signed;
-use crate::sweep::measures::{Measure, Measures};
-use crate::sweep::ranking::{Mean, Ranked, Ranking};
-use crate::sweep::results::Head;
 
-/// Prints the ranking.
-///
-/// # Errors
-/// [`Failure`] if no set has a result: then why.
-pub(super) fn show(head: &Head, ranking: &Ranking, shown: &Shown) -> Result<(), Failure> {
-    match shown.json {
-        true => println!("{}", as_json(head, ranking)),
-        false => print!("{}", as_text(head, ranking)),
-    }
-    if ranking.results == 0 && !ranking.refused.is_empty() {
-        return Err(Failure::new(Exit::Configuration, "every set was refused: change the axes or the configuration"));
-    }
-    Ok(())
-}
-
-fn as_json(head: &Head, ranking: &Ranking) -> Value {
-    let mean = |mean: Mean| mean.value().map(|value| text(value.round_dp(8)));
+/// One JSON object.
+pub fn json(head: &Head, ranking: &Ranking) -> Value {
+    let mean = |mean: Mean| mean.value().map(|value| money::text(value.round_dp(8)));
     let best = ranking.best.iter().zip(1..).map(|(ranked, rank): (&Ranked, u64)| {
         json!({
             "rank": rank,
@@ -59,15 +45,15 @@ fn as_json(head: &Head, ranking: &Ranking) -> Value {
     })
 }
 
-fn as_text(head: &Head, ranking: &Ranking) -> String {
+/// A table, the means, and what was refused.
+pub fn text(head: &Head, ranking: &Ranking) -> String {
     let mut out = String::new();
     let symbol = head.parameters.get("symbol").and_then(Value::as_str).unwrap_or_default();
-    let minute = |moment: &str| moment.get(..16).unwrap_or(moment).replacen('T', " ", 1);
     let market = &head.market;
-    let (from, to) = (minute(&market.from), minute(&market.to));
+    let (from, to) = (to_the_minute(&market.from), to_the_minute(&market.to));
     let _ = writeln!(out, "{symbol}, {} candles, {from} to {to}", market.candles);
     if let Some(split) = &head.split {
-        let _ = writeln!(out, "in sample before {}, out of sample from then on", minute(split));
+        let _ = writeln!(out, "in sample before {}, out of sample from then on", to_the_minute(split));
     }
     let part = head.shard.map(|shard| format!(" of shard {shard}")).unwrap_or_default();
     let (sets, results) = (head.sets_here(), ranking.results);
@@ -132,7 +118,7 @@ fn table(out: &mut String, head: &Head, ranking: &Ranking) {
 fn cells<'m>(columns: &'m [Measure], measures: &'m Measures) -> impl Iterator<Item = String> + 'm {
     let value = |column: &Measure| match (column, column.of(measures)) {
         (_, None) => "-".to_owned(),
-        (Measure::Drawdown, Some(value)) => text(value.round_dp(2)),
+        (Measure::Drawdown, Some(value)) => money::text(value.round_dp(2)),
         (_, Some(value)) => signed(value.round_dp(2)),
     };
     columns.iter().map(value).chain([measures.cycles.to_string()])

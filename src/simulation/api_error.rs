@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// A refusal: Bybit's `retCode` and `retMsg`.
+/// An error of the API: Bybit's `retCode` and `retMsg`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ApiError {
     /// `retCode`.
     pub code: i64,
     /// `retMsg`.
@@ -64,8 +64,8 @@ pub const NOT_OPEN: i64 = 170_213;
 /// The account has as many open orders as it may.
 pub const TOO_MANY_OPEN: i64 = 170_810;
 
-impl Refusal {
-    /// A refusal of this code.
+impl ApiError {
+    /// An error of this code.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
@@ -74,12 +74,27 @@ impl Refusal {
     pub fn parameter(message: impl Into<String>) -> Self {
         Self::new(PARAMETER, message)
     }
+
+    /// The balance does not suffice.
+    pub(super) fn insufficient_balance() -> Self {
+        Self::new(BALANCE, "Insufficient balance.")
+    }
+
+    /// There is no such open order.
+    pub(super) fn not_open() -> Self {
+        Self::new(NOT_OPEN, "Order does not exist.")
+    }
+
+    /// There is no such symbol.
+    pub(super) fn unknown_symbol(symbol: &str) -> Self {
+        Self::new(SYMBOL, format!("Invalid symbol: {symbol:?}."))
+    }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code, self.message)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ApiError {}

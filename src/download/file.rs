@@ -14,6 +14,7 @@ use crate::bybit::Kline;
 use crate::core::Timestamp;
 use crate::core::money::text;
 use crate::exit::{Exit, Failure};
+use crate::narrator::moment;
 
 /// The first line.
 const HEADER: &str = "timestamp,open,high,low,close,volume,turnover\n";
@@ -21,13 +22,13 @@ const HEADER: &str = "timestamp,open,high,low,close,volume,turnover\n";
 const LONGEST_LINE: u64 = 4096;
 
 /// A candle file, open for more.
-pub(super) struct CandleFile {
+pub struct CandleFile {
     path: PathBuf,
     file: File,
     /// The start of its first candle.
-    pub(super) first: Option<Timestamp>,
+    pub first: Option<Timestamp>,
     /// The start of its last candle.
-    pub(super) last: Option<Timestamp>,
+    pub last: Option<Timestamp>,
 }
 
 impl CandleFile {
@@ -35,7 +36,7 @@ impl CandleFile {
     ///
     /// # Errors
     /// [`Failure`] when it cannot be used, is being written, or is not such a file.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub fn open(path: &Path) -> Result<Self, Failure> {
         let unusable = |error: io::Error| Failure::new(Exit::State, format!("{}: {error}", path.display()));
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).truncate(false).open(path).map_err(unusable)?;
@@ -64,11 +65,38 @@ impl CandleFile {
         Ok(Self { path: path.to_owned(), file, first, last })
     }
 
+    /// Where to go on: behind its last candle, or in a new file at `from`.
+    ///
+    /// # Errors
+    /// [`Failure`] when it is new and `from` is not given.
+    pub fn go_on_from(&self, from: Option<Timestamp>) -> Result<Timestamp, Failure> {
+        match (self.last, from) {
+            (Some(last), from) => {
+                if let (Some(first), Some(from)) = (self.first, from)
+                    && from < first
+                {
+                    log::warn!(
+                        "{} begins at {}, and only grows at its end: for what was before give another --output",
+                        self.path.display(),
+                        moment(first)
+                    );
+                }
+                // A later --from would leave a hole.
+                Ok(Timestamp(last.0 + 60_000))
+            }
+            (None, Some(from)) => Ok(from),
+            (None, None) => {
+                let message = format!("{}: holds no candle yet, so --from is needed", self.path.display());
+                Err(Failure::new(Exit::CommandLine, message))
+            }
+        }
+    }
+
     /// Adds candles behind its last one.
     ///
     /// # Errors
     /// [`Failure`] when they cannot be written.
-    pub(super) fn append(&mut self, klines: &[Kline]) -> Result<(), Failure> {
+    pub fn append(&mut self, klines: &[Kline]) -> Result<(), Failure> {
         let mut lines = String::new();
         for Kline { start, open, high, low, close, volume, turnover } in klines {
             let [open, high, low, close] = [open, high, low, close].map(|price| text(*price));
@@ -84,7 +112,7 @@ impl CandleFile {
     ///
     /// # Errors
     /// [`Failure`] when the disk refuses.
-    pub(super) fn sync(&self) -> Result<(), Failure> {
+    pub fn sync(&self) -> Result<(), Failure> {
         self.file.sync_all().map_err(|error| self.failure(&error))
     }
 

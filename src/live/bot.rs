@@ -1,0 +1,109 @@
+//! The whole bot on a configured exchange: journal, clock, stream, engine.
+//!
+//! In: a configuration, the state directory, whose lock the caller holds, and the goal. Out: the ledger at the end. What can
+//! go wrong is a [`Failure`] with the exit code that tells a supervisor what to do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Sender, unbounded};
+use log::warn;
+
+use super::exchange::{LiveExchange, read_credentials};
+use super::feed::LiveFeed;
+use crate::config::{Config, Variables};
+use crate::core::ledger::Ledger;
+use crate::core::strategy::Goal;
+use crate::engine::ports::{Signal, StopWish};
+use crate::engine::{Engine, EngineConfig, Outcome, World};
+use crate::exit::{Exit, Failure};
+use crate::journal::{FileStorage, JournalFile, Keeper, Recovery};
+use crate::narrator::{Form, Narrator};
+use crate::state_directory::StateDirectory;
+
+/// The engine from the journal's ledger to its end; gives back the ledger.
+pub fn trade(
+    config: &Config,
+    directory: &StateDirectory,
+    goal: Goal,
+    on_signal: StopWish,
+    form: Form,
+    variables: Variables<'_>,
+) -> Result<Ledger, Failure> {
+    let (credentials, found) = read_credentials(config, variables)?;
+    found.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let storage = FileStorage::open(&directory.journal()).map_err(|error| state_failure(directory, &error))?;
+    let (mut journal, recovery) = JournalFile::open(storage).map_err(Failure::from)?;
+    if recovery.torn > 0 {
+        warn!("the journal's last {} bytes were torn, as a power cut does, and are cut off", recovery.torn);
+    }
+    refuse_foreign(config, directory, &recovery)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut connection = LiveExchange::new(config, Some(credentials), Arc::clone(&stop))?;
+    let (signals, received) = unbounded();
+    on_signals(signals.clone(), on_signal, Arc::clone(&stop))?;
+    if !connection.await_time(&stop) {
+        return Ok(recovery.ledger);
+    }
+    // It connects while the engine asks its first questions.
+    let stream = connection.stream(signals)?;
+    let clock = connection.clock.clone();
+    let mut feed = LiveFeed::new(received, &clock, Some(directory));
+    let mut narrator = Narrator::new(std::io::stdout(), form);
+    let world = World {
+        exchange: &mut connection.client,
+        feed: &mut feed,
+        clock: &clock,
+        journal: &mut journal,
+        observer: &mut narrator,
+    };
+    let settings = EngineConfig::new(config.bot.clone(), config.environment.name(), config.parameters.clone(), goal);
+    let mut engine = Engine::new(world, settings, recovery.ledger);
+    let outcome = engine.run();
+    let ledger = engine.ledger().clone();
+    stream.stop();
+    match outcome {
+        Ok(Outcome::Finished | Outcome::Stopped) => Ok(ledger),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// One bot, one state directory: going on from another's journal would trade by its orders and its money.
+fn refuse_foreign(config: &Config, directory: &StateDirectory, recovery: &Recovery) -> Result<(), Failure> {
+    let configured = Keeper {
+        bot: config.bot.clone(),
+        environment: config.environment.name().to_owned(),
+        symbol: config.parameters.symbol.clone(),
+    };
+    match recovery.keeper() {
+        Some(keeper) if keeper != configured => {
+            let path = directory.path().display();
+            let message = format!(
+                "{path}: the journal there is of {keeper}, the configuration is for {configured}: give each bot a \
+                 state_dir of its own, or set the configuration back"
+            );
+            Err(Failure::new(Exit::Configuration, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first SIGINT or SIGTERM asks for a stop, the second ends the process.
+pub fn on_signals(signals: Sender<Signal>, wish: StopWish, stop: Arc<AtomicBool>) -> Result<(), Failure> {
+    let mut asked = false;
+    ctrlc::set_handler(move || {
+        if std::mem::replace(&mut asked, true) {
+            std::process::exit(130);
+        }
+        stop.store(true, Ordering::SeqCst);
+        // Nobody listens any more only when the engine has ended already.
+        let _ = signals.send(Signal::Stop(wish));
+    })
+    .map_err(|error| Failure::new(Exit::Bug, format!("signals cannot be handled: {error}")))
+}
+
+/// The failure of whoever cannot use the state directory, with what to do.
+pub fn state_failure(directory: &StateDirectory, error: &std::io::Error) -> Failure {
+    let path = directory.path().display();
+    Failure::new(Exit::State, format!("{path}: {error}: give this user write access, make room, or set state_dir"))
+}
