@@ -1,233 +1,164 @@
-//! An order never pays for opening a connection: before an exchange that closes what is idle, the bot has open ones at any
-//! time, once it has seen how soon that happens. And each request leaves in one write.
+//! An order does not pay for opening a connection, as long as the exchange keeps one that is idle for half a minute. If it
+//! closes them sooner, an order after a quiet time costs one handshake for each connection that is needed, and nothing else:
+//! nothing is lost, doubled or in doubt. And each request leaves in one write.
 //!
-//! Between the bot and the exchange's REST stands a proxy that closes a connection after [`IDLE`] without traffic, and
-//! notes when each was accepted and what came on it. How the bot keeps its connections open is not looked at.
+//! Between the bot and the exchange's REST stands a proxy that closes idle connections, and notes when each was accepted and
+//! what came on it. How the bot keeps its connections open is not looked at.
 
 mod kit;
+mod rest_proxy;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use kit::{Bot, Venue, account, until};
+use kit::{Bot, Venue, account, holds, until};
 use recompra::core::order::Side;
 use recompra::core::{Decimal, Timestamp};
 use recompra::simulation::market::PricePoint;
+use rest_proxy::{Manners, Request, RestProxy};
 
-/// The proxy closes a connection on which nothing was asked for so long.
-const IDLE: Duration = Duration::from_secs(3);
-/// In this time the bot sees what happens to connections.
-const LEARNING: Duration = Duration::from_secs(5);
-/// For so long nothing happens after it and before the fill.
-const QUIET: Duration = Duration::from_secs(4);
-/// A connection with less time left than this may be closed just when it is used, which no client can help.
-const ENOUGH: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_secs(30);
+/// An exchange that keeps idle connections for as long as most do, and one that does not.
+const KEEPS: Duration = Duration::from_secs(30);
+const CLOSES: Duration = Duration::from_secs(5);
+/// The way to an exchange takes some time: requests that leave together are under way together.
+const WAY: Duration = Duration::from_millis(20);
+/// For so long nothing happens before the fill.
+const QUIET: Duration = Duration::from_secs(61);
+/// Within this time of it, as many connections are open as will be needed.
+const WARM: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Above the take profit of any cycle that began below 60,500, and between the first rebuy and the second.
+const SELLS: i64 = 61_000;
+const FIRST_REBUY: i64 = 59_700;
 
 #[test]
-fn after_a_quiet_time_a_fill_is_answered_on_a_connection_that_was_open_before_it() {
-    reaction_after_a_quiet_time(1);
+fn after_a_quiet_minute_what_a_fill_leads_to_leaves_on_connections_that_were_open_before_it() {
+    // Side by side: each of them waits for a minute.
+    std::thread::scope(|scope| {
+        for (name, rebuys, price) in [
+            ("one-cancel", 1, SELLS),
+            ("three-cancels", 3, SELLS),
+            ("eight-cancels", 8, SELLS),
+            ("rebuy-filled", 3, FIRST_REBUY),
+        ] {
+            scope.spawn(move || reaction_after_a_quiet_minute(name, rebuys, price));
+        }
+    });
 }
 
-#[test]
-fn several_cancels_open_no_connection_either() {
-    reaction_after_a_quiet_time(3);
-}
-
-fn reaction_after_a_quiet_time(rebuys: usize) {
-    let scene = Scene::new(&format!("warm-{rebuys}"), rebuys);
-    std::thread::sleep(LEARNING);
-    let fewest = scene.proxy.fewest_open_until(Instant::now() + QUIET);
-    assert!(fewest >= rebuys, "there was a time when only {fewest} connections were open");
-    until("none that is needed is about to be closed", PATIENCE, || scene.proxy.sure() >= rebuys);
-    let (fill, requests) = scene.reaction();
-    let cancels = requests.iter().filter(|request| request.text.contains("/order/cancel")).count();
-    assert_eq!(cancels, rebuys);
+fn reaction_after_a_quiet_minute(name: &str, rebuys: usize, price: i64) {
+    let scene = Scene::new(&format!("warm-{name}"), rebuys, KEEPS);
+    let begin = Instant::now();
+    let mut fewest = usize::MAX;
+    while begin.elapsed() < QUIET {
+        if begin.elapsed() > WARM {
+            fewest = fewest.min(scene.proxy.open());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (fill, requests) = scene.reaction(price);
     for request in &requests {
         let accepted = scene.proxy.notes().connections[request.connection].accepted;
         let late = accepted.checked_duration_since(fill);
-        assert_eq!(late, None, "{} paid for a connection, opened so long after the fill", request.line());
+        assert_eq!(late, None, "{name}: {} paid for a connection, opened so long after the fill", request.line());
     }
+    assert!(fewest >= rebuys, "{name}: there was a time when only {fewest} connections were open");
+}
+
+#[test]
+fn where_idle_connections_are_closed_soon_an_order_costs_a_handshake_and_nothing_else() {
+    let scene = Scene::new("closes-soon", 3, CLOSES);
+    // Three rebuys are cancelled together; then only the take profit, which another follows.
+    for (price, connections) in [(SELLS, 3), (SELLS * 995 / 1_000, 1)] {
+        until("all connections are closed", PATIENCE, || scene.proxy.open() == 0);
+        let (fill, requests) = scene.reaction(price);
+        let opened = scene.proxy.opened_since(fill);
+        assert!((1..=connections).contains(&opened), "{opened} connections were opened, {connections} are needed");
+        let allowed =
+            |request: &&Request| request.creates() || request.cancels() || !is_a_question_about_orders(request.path());
+        let doubts: Vec<&str> = requests.iter().filter(|request| !allowed(request)).map(Request::line).collect();
+        assert_eq!(doubts, [""; 0], "nothing was in doubt");
+        let sent: Vec<String> = requests.iter().filter_map(order).collect();
+        let different: BTreeSet<&String> = sent.iter().collect();
+        assert_eq!(different.len(), sent.len(), "nothing was sent twice: {sent:?}");
+    }
+    // A base order each for two cycles, and a sell for each holding: one, one, and one after the rebuy.
+    assert_eq!(scene.orders(|order| order.price().is_none()), 2);
+    assert_eq!(scene.orders(|order| order.side == Side::Sell), 3);
+    for doubt in ["order_refused", "order_absent", "name_taken", "cancel_failed"] {
+        assert!(!holds(&scene.venue.journal(), &format!("\"type\":\"{doubt}\"")), "the journal has {doubt}");
+    }
+}
+
+/// What is asked when it is not known what became of an order.
+fn is_a_question_about_orders(path: &str) -> bool {
+    path.starts_with("/v5/order/") || path.starts_with("/v5/execution/")
+}
+
+/// What it does to which order.
+fn order(request: &Request) -> Option<String> {
+    let name = request.field("orderLinkId").or_else(|| request.field("orderId"))?;
+    Some(format!("{} {name}", request.path()))
 }
 
 #[test]
 fn a_request_leaves_in_one_write() {
-    let scene = Scene::new("one-write", 3);
-    scene.reaction();
+    let scene = Scene::new("one-write", 3, KEEPS);
+    scene.reaction(SELLS);
     for request in &scene.proxy.notes().requests {
-        assert!(request.is_whole, "this alone came with the first read: {}", request.text);
+        assert!(request.came_at_once, "not all of it came with the first read: {}", request.text);
     }
 }
 
 /// A bot behind a proxy, whose ladder rests.
 struct Scene {
     _bot: Bot,
-    proxy: Proxy,
+    rebuys: usize,
+    proxy: RestProxy,
     venue: Venue,
 }
 
 impl Scene {
-    fn new(name: &str, rebuys: usize) -> Self {
+    fn new(name: &str, rebuys: usize, idle: Duration) -> Self {
         let venue = Venue::new(name, account());
-        let proxy = Proxy::start(venue.address());
-        let ladder = kit::STRATEGY.replace("max_rebuys = 2", "max_rebuys = 3");
-        let config = venue.configure_behind(proxy.address, "btc", &format!("{ladder}active_rebuys = {rebuys}\n"));
-        let scene = Self { _bot: Bot::start(&config), proxy, venue };
-        let rest = |side| resting(&scene.venue, side);
-        until("the ladder rests", PATIENCE, || rest(Side::Sell) == 1 && rest(Side::Buy) == rebuys);
+        let proxy = RestProxy::start(venue.address(), Manners { idle, way: WAY, held: None });
+        let ladder = kit::STRATEGY
+            .replace("max_rebuys = 2", &format!("max_rebuys = {}\nactive_rebuys = {rebuys}", rebuys + 1))
+            .replace("max_capital = \"200\"", "max_capital = \"1000\"");
+        let config = venue.configure_behind(proxy.address, "btc", &ladder);
+        let scene = Self { _bot: Bot::start(&config), rebuys, proxy, venue };
+        until("the ladder rests", PATIENCE, || scene.rests());
+        until("the last answer has come", PATIENCE, || scene.is_answered());
         scene
     }
 
-    /// Fills the take profit: when, and what the bot asked until the next cycle's buy, included.
-    fn reaction(&self) -> (Instant, Vec<Request>) {
-        let is_buy = |request: &Request| request.text.contains("/order/create") && request.text.contains("Market");
+    fn orders(&self, which: impl Fn(&recompra::simulation::order::Order) -> bool) -> usize {
+        self.venue.hub.with(|exchange, _| exchange.orders().filter(|order| which(order)).count())
+    }
+
+    /// One take profit, and the rebuys.
+    fn rests(&self) -> bool {
+        let resting = |side| self.orders(|order| order.side == side && order.status.is_open());
+        resting(Side::Sell) == 1 && resting(Side::Buy) == self.rebuys
+    }
+
+    fn is_answered(&self) -> bool {
+        self.proxy.notes().requests.iter().all(|request| request.answered.is_some())
+    }
+
+    /// Moves the market so that an order is filled: when, and what the bot asked until a new ladder rested.
+    fn reaction(&self, price: i64) -> (Instant, Vec<Request>) {
+        let sells =
+            |venue: &Venue| venue.hub.with(|exchange, _| exchange.orders().filter(|o| o.side == Side::Sell).count());
+        let before = sells(&self.venue);
         let fill = Instant::now();
-        self.venue.hub.advance("BTCUSDT", &PricePoint::new(Timestamp(0), Decimal::from(61_000)));
-        let mut requests = Vec::new();
-        until("the next cycle's buy", PATIENCE, || {
-            requests = self.proxy.notes().requests.iter().filter(|request| request.at > fill).cloned().collect();
-            requests.iter().any(is_buy)
-        });
-        let buy = requests.iter().position(is_buy).unwrap();
-        requests.truncate(buy + 1);
+        self.venue.hub.advance("BTCUSDT", &PricePoint::new(Timestamp(0), Decimal::from(price)));
+        // Whatever is filled, another sell follows.
+        until("a new ladder rests", PATIENCE, || sells(&self.venue) > before && self.rests());
+        until("the last answer has come", PATIENCE, || self.is_answered());
+        let requests = self.proxy.since(fill);
+        assert!(requests.iter().any(Request::cancels) && requests.iter().any(Request::creates), "nothing was done");
         (fill, requests)
     }
-}
-
-fn resting(venue: &Venue, side: Side) -> usize {
-    venue.hub.with(|exchange, _| exchange.orders().filter(|order| order.side == side && order.status.is_open()).count())
-}
-
-/// What a proxy has seen.
-#[derive(Default)]
-struct Notes {
-    connections: Vec<Connection>,
-    requests: Vec<Request>,
-}
-
-struct Connection {
-    accepted: Instant,
-    /// When something last went through it; `None` once it is closed.
-    used: Option<Instant>,
-}
-
-#[derive(Clone)]
-struct Request {
-    connection: usize,
-    at: Instant,
-    /// Its first read.
-    text: String,
-    /// Whether that was all of it.
-    is_whole: bool,
-}
-
-impl Request {
-    fn line(&self) -> &str {
-        self.text.lines().next().unwrap_or_default()
-    }
-}
-
-/// Hands requests to an exchange, one after the other on each connection.
-struct Proxy {
-    address: SocketAddr,
-    notes: Arc<Mutex<Notes>>,
-}
-
-impl Proxy {
-    fn start(exchange: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let notes = Arc::new(Mutex::new(Notes::default()));
-        let shared = Arc::clone(&notes);
-        // It ends with the test's process, as do the threads of its connections.
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                let now = Instant::now();
-                let number = shared.lock().unwrap().connections.len();
-                shared.lock().unwrap().connections.push(Connection { accepted: now, used: Some(now) });
-                let notes = Arc::clone(&shared);
-                std::thread::spawn(move || {
-                    // An error is either end that went away.
-                    let _ = serve(client.unwrap(), exchange, number, &notes);
-                    notes.lock().unwrap().connections[number].used = None;
-                });
-            }
-        });
-        Self { address, notes }
-    }
-
-    fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap()
-    }
-
-    /// How many connections were open at once, at least.
-    fn fewest_open_until(&self, end: Instant) -> usize {
-        let mut fewest = usize::MAX;
-        while Instant::now() < end {
-            fewest = fewest.min(self.notes().connections.iter().filter(|connection| connection.used.is_some()).count());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        fewest
-    }
-
-    /// How many connections are open and not about to be closed.
-    fn sure(&self) -> usize {
-        let is_sure = |used: &Instant| used.elapsed() + ENOUGH < IDLE;
-        self.notes().connections.iter().filter_map(|connection| connection.used).filter(is_sure).count()
-    }
-}
-
-fn serve(mut client: TcpStream, exchange: SocketAddr, number: usize, notes: &Mutex<Notes>) -> std::io::Result<()> {
-    let mut exchange = TcpStream::connect(exchange)?;
-    for socket in [&client, &exchange] {
-        socket.set_nodelay(true)?;
-    }
-    client.set_read_timeout(Some(IDLE))?;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let amount = client.read(&mut buffer)?;
-        if amount == 0 {
-            return Ok(());
-        }
-        let now = Instant::now();
-        let mut message = buffer[..amount].to_vec();
-        let text = String::from_utf8_lossy(&message).into_owned();
-        let request = Request { connection: number, at: now, text, is_whole: is_whole(&message) };
-        {
-            let mut notes = notes.lock().unwrap();
-            notes.connections[number].used = Some(now);
-            notes.requests.push(request);
-        }
-        read_whole(&mut client, &mut message)?;
-        exchange.write_all(&message)?;
-        let mut answer = Vec::new();
-        read_whole(&mut exchange, &mut answer)?;
-        client.write_all(&answer)?;
-        notes.lock().unwrap().connections[number].used = Some(Instant::now());
-    }
-}
-
-/// Reads on until there is a whole message.
-fn read_whole(socket: &mut TcpStream, message: &mut Vec<u8>) -> std::io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    while !is_whole(message) {
-        let amount = socket.read(&mut buffer)?;
-        if amount == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        message.extend_from_slice(&buffer[..amount]);
-    }
-    Ok(())
-}
-
-/// Whether these bytes are a whole HTTP message: the head, and as much body as it announces.
-fn is_whole(message: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(message);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let announced = head.lines().filter_map(|line| line.split_once(':'));
-    let mut length =
-        announced.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value.trim());
-    body.len() >= length.next_back().map_or(0, |value| value.parse().unwrap())
 }

@@ -1,10 +1,11 @@
 //! From fill to order: how long the bot needs from the packet that carries a fill to the packet that carries the next
-//! order, beside a floor client that does nothing else, in the same run. `make bench` prints it, and what the parts of the way
-//! take alone; `make instructions` counts instead of timing.
+//! order, beside a floor client that does nothing else (`floor`), with one thread and with two, in the same run. `make bench`
+//! prints it, whether the goals are met, and what the parts of the way take alone; `make instructions` counts instead of
+//! timing.
 //!
-//! Both are processes of their own and trade on venues of their own (`venue`), over loopback without TLS, in turns of a few
+//! Each is a process of its own and trades on a venue of its own (`venue`), over loopback without TLS, in turns of a few
 //! cycles. The clock starts before the venue's one `write` of the fill and stops after its first `read` of the order, so
-//! two hops through the kernel and two wake-ups of a process are in both figures. The bot is the program as released: its
+//! two hops through the kernel and two wake-ups of a process are in all figures. The bot is the program as released: its
 //! journal is on this machine's disk.
 
 mod floor;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use floor::Form;
 use venue::Venue;
 
 /// Cycles of each client; each has two fills.
@@ -24,13 +26,18 @@ const CYCLES: usize = 2_000;
 const WARM_UP: usize = 100;
 /// After so many cycles it is the other client's turn.
 const TURN: usize = 50;
+/// The bot's p50 may be so many times that of the floor client with one thread, which saves a wake-up, and so many times that
+/// of the one with two threads, whose shape it has.
+const GOALS: [f64; 2] = [2.0, 1.35];
 /// Before each fill the client has been idle for about so long.
 const QUIET: Duration = Duration::from_micros(500);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let Some(at) = arguments.iter().position(|argument| argument == "--floor") {
-        return floor::run(&arguments[at + 1], &arguments[at + 2]);
+    for form in [Form::OneThread, Form::TwoThreads] {
+        if let Some(at) = arguments.iter().position(|argument| argument == form.option()) {
+            return floor::run(form, &arguments[at + 1], &arguments[at + 2]);
+        }
     }
     let folder = std::env::temp_dir().join(format!("recompra-reaction-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the bot");
@@ -49,17 +56,16 @@ fn main() {
 }
 
 fn reactions(folder: &Path) {
-    let (floor_venue, bot_venue) = (Venue::start(), Venue::start());
-    let floor = Command::new(std::env::current_exe().expect("the bench's own file"))
-        .args(["--floor", &floor_venue.rest(), &floor_venue.stream()])
-        .stdin(Stdio::null())
-        .spawn()
-        .map(Client)
-        .expect("the floor client");
-    let bot = bot(folder, &bot_venue, Command::new(program()));
-    let mut clients = [("floor client, by hand", floor_venue, Vec::new()), ("recompra run", bot_venue, Vec::new())];
+    let venues = [Venue::start(), Venue::start(), Venue::start()];
+    let [bot_venue, one_venue, two_venue] = &venues;
+    let clients = [
+        bot(folder, bot_venue, Command::new(program())),
+        floor_client(Form::OneThread, one_venue),
+        floor_client(Form::TwoThreads, two_venue),
+    ];
+    let mut runs = venues.map(|venue| (venue, Vec::new()));
     for turn in 0..(WARM_UP + CYCLES) / TURN {
-        for (_, venue, times) in &mut clients {
+        for (venue, times) in &mut runs {
             for _ in 0..TURN {
                 // First the fill of the base order, which a sell answers; then that one's, which the next base order answers.
                 for bought in [true, false] {
@@ -72,31 +78,46 @@ fn reactions(folder: &Path) {
             }
         }
     }
-    drop((floor, bot));
-    let all: Vec<(&str, &[Duration])> = clients.iter().map(|(name, _, times)| (*name, times.as_slice())).collect();
+    drop(clients);
+    let times = runs.map(|(_, times)| times);
     println!("from the packet of a fill to the packet of the next order, {} fills each", 2 * CYCLES);
-    table(&all);
+    let ratios = table(&times);
+    for ((ratio, goal), name) in ratios.iter().zip(GOALS).zip(&NAMES[1..]) {
+        let verdict = if *ratio <= goal { "met" } else { "NOT MET" };
+        println!("  goal: p50 at most {goal:.2} times that of {name}: {ratio:.2}, {verdict}");
+    }
     // Even samples are of base orders.
     for (what, odd) in [("base order filled: the sell", 0), ("sell filled: the next base order", 1)] {
         println!("{what}");
-        let halves: Vec<(&str, Vec<Duration>)> =
-            all.iter().map(|(name, times)| (*name, times.iter().skip(odd).step_by(2).copied().collect())).collect();
-        table(&halves.iter().map(|(name, times)| (*name, times.as_slice())).collect::<Vec<_>>());
+        table(&times.each_ref().map(|times| times.iter().skip(odd).step_by(2).copied().collect()));
     }
 }
 
-fn table(rows: &[(&str, &[Duration])]) {
-    println!("{:<40}{:>10}{:>10}{:>10}{:>14}", "", "p50", "p90", "p99", "p50 to floor");
-    let quantiles = |times: &[Duration]| {
-        let mut sorted = times.to_vec();
+/// Who is measured, in the order of the table: the bot, and what it is compared with.
+const NAMES: [&str; 3] = ["recompra run", "floor, one thread", "floor, two threads"];
+
+/// Prints a row for each, and gives back the bot's p50 beside that of each floor client.
+fn table(times: &[Vec<Duration>; 3]) -> [f64; 2] {
+    println!("{:<32}{:>10}{:>10}{:>10}{:>18}{:>18}", "", "p50", "p90", "p99", "p50 to 1 thread", "p50 to 2 threads");
+    let rows = times.each_ref().map(|times| {
+        let mut sorted = times.clone();
         sorted.sort_unstable();
         [50, 90, 99].map(|percent| sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)].as_secs_f64() * 1e6)
-    };
-    let floor = rows.first().map_or(1.0, |(_, times)| quantiles(times)[0]);
-    for (name, times) in rows {
-        let [p50, p90, p99] = quantiles(times);
-        println!("  {name:<38}{p50:>7.0} µs{p90:>7.0} µs{p99:>7.0} µs{:>14.2}", p50 / floor);
+    });
+    let [_, [one, ..], [two, ..]] = rows;
+    for (name, [p50, p90, p99]) in NAMES.iter().zip(rows) {
+        println!("  {name:<30}{p50:>7.0} µs{p90:>7.0} µs{p99:>7.0} µs{:>18.2}{:>18.2}", p50 / one, p50 / two);
     }
+    [one, two].map(|floor| rows[0][0] / floor)
+}
+
+fn floor_client(form: Form, venue: &Venue) -> Client {
+    Command::new(std::env::current_exe().expect("the bench's own file"))
+        .args([form.option(), &venue.rest(), &venue.stream()])
+        .stdin(Stdio::null())
+        .spawn()
+        .map(Client)
+        .expect("the floor client")
 }
 
 /// The program that is measured: another than the one just built, if `RECOMPRA` names it.

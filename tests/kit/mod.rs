@@ -79,10 +79,14 @@ impl Venue {
 
     /// The same, with something in front of its REST.
     pub fn configure_behind(&self, rest: SocketAddr, bot: &str, strategy: &str) -> String {
-        let address = self.address();
+        self.configure_apart(rest, self.address(), bot, strategy)
+    }
+
+    /// The same, with something in front of both its REST and its stream.
+    pub fn configure_apart(&self, rest: SocketAddr, stream: SocketAddr, bot: &str, strategy: &str) -> String {
         let text = format!(
             "bot = \"{bot}\"\nenvironment = \"demo\"\nrest_url = \"http://{rest}\"\n\
-             stream_url = \"ws://{address}/v5/private\"\nstate_dir = \"state\"\n[strategy]\n{strategy}"
+             stream_url = \"ws://{stream}/v5/private\"\nstate_dir = \"state\"\n[strategy]\n{strategy}"
         );
         self.write(&format!("{bot}.toml"), &text)
     }
@@ -111,9 +115,14 @@ impl Drop for Venue {
     }
 }
 
+/// The real binary: another than the one just built, if `RECOMPRA` names it.
+pub fn program() -> PathBuf {
+    std::env::var_os("RECOMPRA").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_recompra")), PathBuf::from)
+}
+
 /// The real binary with these arguments.
 pub fn recompra(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_recompra"));
+    let mut command = Command::new(program());
     command.args(arguments).env("BYBIT_API_KEY", KEY).env("BYBIT_API_SECRET", SECRET).stdin(Stdio::null());
     command
 }

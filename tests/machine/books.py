@@ -19,9 +19,9 @@ KEY = SECRET = "test"
 WINDOW = "5000"
 
 
-def rows(url, path):
-    """All rows of one page, oldest first."""
-    query = "category=spot&symbol=BTCUSDT&limit=50"
+def page(url, path, cursor):
+    """The rows of a page, newest first, and where the next one begins."""
+    query = f"category=spot&symbol=BTCUSDT&limit=50&cursor={cursor}" if cursor else "category=spot&symbol=BTCUSDT&limit=50"
     now = str(int(time.time() * 1000))
     sign = hmac.new(SECRET.encode(), (now + KEY + WINDOW + query).encode(), hashlib.sha256).hexdigest()
     headers = {"X-BAPI-API-KEY": KEY, "X-BAPI-TIMESTAMP": now, "X-BAPI-RECV-WINDOW": WINDOW, "X-BAPI-SIGN": sign}
@@ -29,8 +29,17 @@ def rows(url, path):
     trust = ssl._create_unverified_context()
     with urllib.request.urlopen(urllib.request.Request(f"{url}{path}?{query}", headers=headers), context=trust) as answer:
         told = json.load(answer)
-    assert told["retCode"] == 0 and not told["result"]["nextPageCursor"], told
-    return told["result"]["list"][::-1]
+    assert told["retCode"] == 0, told
+    return told["result"]["list"], told["result"]["nextPageCursor"]
+
+
+def rows(url, path):
+    """All rows, oldest first."""
+    all_rows, cursor = page(url, path, "")
+    while cursor:
+        more, cursor = page(url, path, cursor)
+        all_rows += more
+    return all_rows[::-1]
 
 
 url = sys.argv[1]

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # delay.sh: how long a fill takes to become the next cycle's buy when the exchange is 250 ms away and back: at most
-# `cycle_delay` and three round trips, whether one rebuy is to be cancelled or three. Both moments are the exchange's own.
+# `cycle_delay` and three round trips, whether one rebuy is to be cancelled or eight. Both moments are the exchange's own.
+# The fill is heard of half a round trip after it, the cancels leave together (one), the balance is asked for (one), and half
+# a round trip later the buy arrives.
 # And how long a start takes until the bot knows what the exchange knows: four round trips, to open connections (two), to ask
 # for the time and the instrument, and to ask for orders and executions.
 #
 # Bot and exchange live in network namespaces of their own, joined by a link that holds each packet for half a round trip
-# (link.py), and speak TLS. The market rises all the time, so that each take profit is filled a few seconds after its buy,
-# when the rebuys below it rest.
+# (link.py), and speak TLS. The market stands still at first, as it does in most minutes of life. Then it rises, so that each
+# take profit is filled some seconds after its buy, when the rebuys below it rest.
 source "$(dirname "$0")/kit.sh"
 command -v ip >/dev/null || skip "there is no ip: apt-get install iproute2"
 command -v python3 >/dev/null || skip "there is no python3: apt-get install python3"
@@ -17,6 +19,11 @@ ROUND_TRIP=250
 CYCLES=6
 # So many round trips a start may take.
 START=4
+# So many rebuys a ladder has.
+LADDER=8
+# For so many seconds the market stands still. The bot asks for the time when nothing else was to be done for 20 s, on as many
+# connections as there are rebuys: the first take profit is filled after it did so once, and before it does so again.
+STILL=30
 # What bot and exchange may need to compute, on a busy machine with a debug build, besides all that is waited for.
 ALLOWANCE=50
 HERE=10.77.0.1 THERE=10.77.0.2
@@ -54,12 +61,12 @@ lay() {
   mount --bind "$FOLDER/hosts" /etc/hosts
 }
 
-# A candle a minute that rises by 0.12 %, evenly.
-rising() {
-  awk 'BEGIN {
+# A candle a minute, and each lasts a second. They stand still at first, and then rise by 0.08 % each, evenly.
+candles() {
+  awk -v still=$STILL 'BEGIN {
     print "timestamp,open,high,low,close,volume"
     for (price = 60000; minute < 300; minute++) {
-      open = price; price *= 1.0012
+      open = price; if (minute >= still) price *= 1.0008
       printf "%d,%.2f,%.2f,%.2f,%.2f,1\n", 1735689600 + minute * 60, open, price, open, price
     }
   }'
@@ -73,7 +80,7 @@ with_exchange() {
     --tls-cert "$ROOT/tests/tls/server.pem" --tls-key "$ROOT/tests/tls/server.key"
   configure
   sed -i "s#http://$THERE#https://localhost#; s#ws://$THERE#wss://localhost#; 4i ca_file = \"$ROOT/tests/tls/ca.pem\"
-    s#^max_rebuys = .*#max_rebuys = 3#; s#^max_capital = .*#max_capital = \"400\"#; /^cycle_delay/d" "$CONFIG"
+    s#^max_rebuys = .*#max_rebuys = $LADDER#; s#^max_capital = .*#max_capital = \"500\"#; /^cycle_delay/d" "$CONFIG"
   printf '%s\n' "${@:2}" >>"$CONFIG"
 }
 
@@ -119,8 +126,8 @@ starts() {
 
 own_folder
 lay
-MARKET=$FOLDER/rising.csv
-rising >"$MARKET"
+MARKET=$FOLDER/candles.csv
+candles >"$MARKET"
 measured=$(round_trip)
 [ "$measured" -ge $ROUND_TRIP ] && [ "$measured" -le $((ROUND_TRIP + 20)) ] || fail "the round trip is $measured ms, not $ROUND_TRIP"
 say "round trip $measured ms"
@@ -141,11 +148,11 @@ tell() {
 aside starts starts
 say "from the start to the first reconciliation, less the round trip that TLS 1.2 costs:"
 tell starts
-for rebuys in 1 3; do
+for rebuys in 1 $LADDER; do
   for delay in 0s 1s; do
     aside "$rebuys-$delay" trade $rebuys $delay
   done
 done
 say "from the take profit's fill to the next market buy, at the exchange, less cycle_delay; $((CYCLES - 1)) cycles each:"
-for name in 1-0s 1-1s 3-0s 3-1s; do tell $name; done
+for name in 1-0s 1-1s $LADDER-0s $LADDER-1s; do tell $name; done
 [ -z "$LATE" ] || fail "more than the round trips that are allowed and $ALLOWANCE ms, or no measurement: see above"
