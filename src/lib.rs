@@ -18,13 +18,19 @@
 //!                 Pure: no I/O, no clock, no threads, no floats
 //! ```
 //!
-//! `backtest` is the engine on the simulated exchange without a wire, and the measures of what came of it; `sweep` is many
-//! of them, over sets of parameters; `report` shows one, or what a journal holds, or a sweep, as a page with plots.
+//! Rooms that are built on these:
 //!
-//! `inspection` is what explains a bot: `plan`, `doctor`, `status`, `explain` and `audit`, as functions from data to text.
+//! | room | what it does |
+//! |---|---|
+//! | `backtest` | the engine on the simulated exchange without a wire, and the measures of what came of it |
+//! | `sweep` | many backtests, over sets of parameters: the file of results, and the best of them |
+//! | `report` | a backtest, a journal or a sweep as a page with plots |
+//! | `inspection` | what explains a bot: `plan`, `doctor`, `status`, `explain` and `audit` |
+//! | `download` | candles from the exchange into a file |
 //!
-//! Around them: `command_line` reads what the user types, `config` what the user wrote, `commands` wire the parts together
-//! for each command, `state_directory` knows the files of a bot, `logging` and `exit` how the program speaks and ends.
+//! Around them: `command_line` reads what the user types and `config` what the user wrote. Each file of `commands` wires the
+//! parts of one command together. `state_directory` knows the files of a bot. `logging`, `progress` and `exit` are how the
+//! program speaks and ends.
 //!
 //! # How a fill becomes an order
 //!
@@ -69,3 +75,6 @@ pub mod report;
 pub mod simulation;
 pub mod state_directory;
 pub mod sweep;
+#[cfg(test)]
+mod temporary_folder;
+pub mod wall_clock;

@@ -9,6 +9,7 @@ use std::io::{IsTerminal as _, Write as _};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::core::Timestamp;
+use crate::wall_clock::wall_clock;
 
 struct StandardError {
     level: LevelFilter,
@@ -43,9 +44,7 @@ impl Log for StandardError {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let now = Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-            let line = line(now, record.level(), &record.args().to_string(), self.colour);
+            let line = line(wall_clock(), record.level(), &record.args().to_string(), self.colour);
             // One write a line, so that the lines of several threads do not mix; nobody is left to tell of a
             // closed standard error.
             let _ = std::io::stderr().lock().write_all(line.as_bytes());

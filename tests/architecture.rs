@@ -37,7 +37,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "simulation",
-        may_import: &["core", "http", "engine::ports"],
+        may_import: &["core", "http", "engine::ports", "wall_clock"],
         because: "the simulated exchange stands behind the same seams, and must not know Bybit's client",
     },
     Part {
@@ -100,7 +100,9 @@ const PARTS: &[Part] = &[
         because: "what is live joins engine, journal and Bybit, and knows no simulation",
     },
     Part { name: "progress", may_import: &[], because: "a bar does not know of what" },
-    Part { name: "logging", may_import: &["core"], because: "the log only needs moments" },
+    Part { name: "logging", may_import: &["core", "wall_clock"], because: "the log only needs moments" },
+    Part { name: "wall_clock", may_import: &["core"], because: "a clock only tells moments" },
+    Part { name: "temporary_folder", may_import: &[], because: "a folder for tests knows no test" },
     Part { name: "commands", may_import: EVERYTHING, because: "commands wire" },
     Part { name: "lib", may_import: EVERYTHING, because: "the library lists its parts" },
     Part { name: "main", may_import: EVERYTHING, because: "main wires" },
@@ -456,7 +458,10 @@ const TEST: &str = "#[cfg(test)]";
 
 /// The text up to its tests, which stand at the foot of a file.
 fn without_tests(blanked: &str) -> &str {
-    let is_module = |at: &usize| blanked[at + TEST.len()..].trim_start().starts_with("mod tests {");
+    let is_module = |at: &usize| {
+        let module = blanked[at + TEST.len()..].trim_start();
+        module.trim_start_matches("pub(super) ").starts_with("mod tests {")
+    };
     let foot = blanked.match_indices(TEST).map(|(at, _)| at).find(is_module);
     &blanked[..foot.unwrap_or(blanked.len())]
 }

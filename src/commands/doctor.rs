@@ -1,6 +1,6 @@
 //! `recompra doctor`: what would keep the bot from trading well.
 //!
-//! In: the configuration, the state directory and the exchange's answers. Out: the findings of [`doctor`]. It places nothing;
+//! In: the configuration, the state directory and the exchange's answers. Out: the findings of [`mod@doctor`]. It places nothing;
 //! it asks for play money if it is told to.
 
 use std::io::IsTerminal as _;

@@ -10,11 +10,11 @@ use crate::command_line;
 use crate::core::Decimal;
 use crate::exit::{Exit, Failure};
 use crate::simulation::driver::{Driver, Pace, PriceSource};
-use crate::simulation::hub::wall_clock;
 use crate::simulation::server::{Server, ServerOptions};
 use crate::simulation::settings::AccountSettings;
 use crate::simulation::tls::TlsFront;
 use crate::simulation::{Exchange, Hub, Settings};
+use crate::wall_clock::wall_clock;
 
 /// What the account owns, in quote coin.
 const QUOTE_BALANCE: Decimal = Decimal::from_parts(100_000, 0, 0, false, 0);

@@ -147,6 +147,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::temporary_folder::TemporaryFolder;
 
     fn read_with(files: [Option<&Path>; 2], variables: &[(&str, &str)]) -> Result<Found, String> {
         let mut config = super::super::parse(super::super::EXAMPLE, Path::new("example.toml")).unwrap();
@@ -154,22 +155,11 @@ mod tests {
         read(&config, &|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
     }
 
-    struct File(PathBuf);
-
-    impl File {
-        fn new(name: &str, content: &str, mode: u32) -> Self {
-            use std::os::unix::fs::PermissionsExt as _;
-            let path = std::env::temp_dir().join(format!("recompra-credentials-{}-{name}", std::process::id()));
-            std::fs::write(&path, content).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for File {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_file(&self.0);
-        }
+    fn file(folder: &TemporaryFolder, content: &str, mode: u32) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = folder.write("api_key", content);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
     }
 
     #[test]
@@ -182,32 +172,33 @@ mod tests {
 
     #[test]
     fn a_file_goes_before_the_environment_and_is_trimmed() {
-        let key = File::new("trimmed", "from-file\r\n", 0o600);
+        let folder = TemporaryFolder::new("credentials-trimmed");
+        let key = file(&folder, "from-file\r\n", 0o600);
         let variables = [("BYBIT_API_KEY", "other"), ("BYBIT_API_SECRET", "secret")];
-        let found = read_with([Some(&key.0), None], &variables).unwrap();
+        let found = read_with([Some(&key), None], &variables).unwrap();
         assert_eq!(found.credentials.key, "from-file");
         assert_eq!(found.warnings, [""; 0]);
     }
 
     #[test]
     fn systemd_s_credentials_go_between_the_files_and_the_environment() {
-        let folder = std::env::temp_dir().join(format!("recompra-credentials-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("api_key"), "from-systemd\n").unwrap();
-        let directory = folder.display().to_string();
+        let folder = TemporaryFolder::new("credentials-systemd");
+        folder.write("api_key", "from-systemd\n");
+        let directory = folder.path().display().to_string();
         let variables = [("CREDENTIALS_DIRECTORY", &*directory), ("BYBIT_API_KEY", "k"), ("BYBIT_API_SECRET", "s")];
         let found = read_with([None; 2], &variables).unwrap();
         // What is not among them is looked for further on.
         assert_eq!(found.credentials, Credentials { key: "from-systemd".into(), secret: "s".into() });
-        let file = File::new("before-systemd", "from-file", 0o600);
-        assert_eq!(read_with([Some(&file.0), None], &variables).unwrap().credentials.key, "from-file");
-        std::fs::remove_dir_all(folder).unwrap();
+        let before = TemporaryFolder::new("credentials-before-systemd");
+        let key = file(&before, "from-file", 0o600);
+        assert_eq!(read_with([Some(&key), None], &variables).unwrap().credentials.key, "from-file");
     }
 
     #[test]
     fn a_file_that_everybody_may_read_is_warned_of() {
-        let key = File::new("open", "k", 0o644);
-        let found = read_with([Some(&key.0), None], &[("BYBIT_API_SECRET", "s")]).unwrap();
+        let folder = TemporaryFolder::new("credentials-open");
+        let key = file(&folder, "k", 0o644);
+        let found = read_with([Some(&key), None], &[("BYBIT_API_SECRET", "s")]).unwrap();
         assert!(matches!(found.warnings.as_slice(), [warning] if warning.contains("chmod 600")), "{found:?}");
     }
 

@@ -182,23 +182,7 @@ fn moment_of(line: &str, path: &Path) -> Result<Timestamp, Failure> {
 mod tests {
     use super::*;
     use crate::core::Decimal;
-
-    /// A path of its own, removed at the end.
-    struct Temporary(PathBuf);
-
-    impl Temporary {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("recompra-fetch-{name}-{}.csv", std::process::id()));
-            let _ = std::fs::remove_file(&path);
-            Self(path)
-        }
-    }
-
-    impl Drop for Temporary {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_file(&self.0);
-        }
-    }
+    use crate::temporary_folder::TemporaryFolder;
 
     fn klines(minutes: std::ops::Range<i64>) -> Vec<Kline> {
         let kline = |minute: i64| Kline {
@@ -215,38 +199,41 @@ mod tests {
 
     #[test]
     fn wherever_it_is_cut_off_it_goes_on_from_its_last_whole_line() {
-        let file = Temporary::new("cut");
-        let mut whole = CandleFile::open(&file.0).unwrap();
+        let folder = TemporaryFolder::new("download-cut");
+        let file = folder.file("candles.csv");
+        let mut whole = CandleFile::open(&file).unwrap();
         whole.append(&klines(0..3)).unwrap();
         drop(whole);
-        let bytes = std::fs::read(&file.0).unwrap();
+        let bytes = std::fs::read(&file).unwrap();
         for length in 0..=bytes.len() {
-            std::fs::write(&file.0, &bytes[..length]).unwrap();
-            let mut again = CandleFile::open(&file.0).unwrap();
+            std::fs::write(&file, &bytes[..length]).unwrap();
+            let mut again = CandleFile::open(&file).unwrap();
             let next = again.last.map_or(0, |last| last.0 / 60_000 + 1);
             again.append(&klines(next..3)).unwrap();
             assert_eq!((again.first, again.last), (Some(Timestamp(0)), Some(Timestamp(120_000))));
             drop(again);
-            assert_eq!(std::fs::read(&file.0).unwrap(), bytes, "cut at {length}");
+            assert_eq!(std::fs::read(&file).unwrap(), bytes, "cut at {length}");
         }
     }
 
     #[test]
     fn somebody_elses_file_is_not_touched() {
-        let file = Temporary::new("other");
-        std::fs::write(&file.0, "a,b\n1,2").unwrap();
-        let failure = CandleFile::open(&file.0).err().unwrap();
+        let folder = TemporaryFolder::new("download-other");
+        let file = folder.file("candles.csv");
+        std::fs::write(&file, "a,b\n1,2").unwrap();
+        let failure = CandleFile::open(&file).err().unwrap();
         assert_eq!(failure.code, Exit::Configuration);
         assert!(failure.message.contains("line 1: begins with \"a,b\""), "{failure}");
-        assert_eq!(std::fs::read_to_string(&file.0).unwrap(), "a,b\n1,2");
-        std::fs::write(&file.0, format!("{HEADER}yesterday,1,2,1,2,5,5\n")).unwrap();
-        assert!(CandleFile::open(&file.0).err().unwrap().message.contains("column timestamp: \"yesterday"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a,b\n1,2");
+        std::fs::write(&file, format!("{HEADER}yesterday,1,2,1,2,5,5\n")).unwrap();
+        assert!(CandleFile::open(&file).err().unwrap().message.contains("column timestamp: \"yesterday"));
     }
 
     #[test]
     fn two_do_not_write_one_file() {
-        let file = Temporary::new("twice");
-        let _first = CandleFile::open(&file.0).unwrap();
-        assert_eq!(CandleFile::open(&file.0).err().map(|failure| failure.code), Some(Exit::Locked));
+        let folder = TemporaryFolder::new("download-twice");
+        let file = folder.file("candles.csv");
+        let _first = CandleFile::open(&file).unwrap();
+        assert_eq!(CandleFile::open(&file).err().map(|failure| failure.code), Some(Exit::Locked));
     }
 }

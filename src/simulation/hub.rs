@@ -14,6 +14,7 @@ use super::market::PricePoint;
 use super::stream::{self, Channel, Session};
 use crate::core::Timestamp;
 use crate::http::{Request, Response, Transport, TransportError};
+use crate::wall_clock::wall_clock;
 
 /// Messages that may wait for one listener; one that falls further behind is dropped.
 const MOST_WAITING: usize = 10_000;
@@ -170,12 +171,6 @@ impl Transport for Arc<Hub> {
     fn send(&mut self, request: &Request) -> Result<Response, TransportError> {
         Ok(self.handle(request))
     }
-}
-
-/// This machine's clock.
-pub fn wall_clock() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Timestamp(since.map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -165,14 +165,15 @@ fn check_parts(parts: &[Reader]) -> Result<(), ResultsFileError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::tests::{Folder, head, known};
+    use super::super::results::tests::{head, known, results};
     use super::*;
+    use crate::temporary_folder::TemporaryFolder;
 
     #[test]
     fn a_line_that_is_missing_in_the_middle_is_named() {
-        let folder = Folder::new("gap");
+        let folder = TemporaryFolder::new("results-gap");
         let head = head(4, None);
-        let path = folder.results("r", &head, 4);
+        let path = results(&folder, "r", &head, 4);
         let text = std::fs::read_to_string(&path).unwrap();
         let gap: String =
             text.lines().enumerate().filter(|(at, _)| *at != 2).map(|(_, line)| format!("{line}\n")).collect();
@@ -183,8 +184,8 @@ mod tests {
 
     #[test]
     fn each_error_names_its_file_line_and_field() {
-        let folder = Folder::new("errors");
-        let path = folder.results("r", &head(2, None), 1);
+        let folder = TemporaryFolder::new("results-errors");
+        let path = results(&folder, "r", &head(2, None), 1);
         let text = std::fs::read_to_string(&path).unwrap();
         let read = |text: &str| -> Result<Option<SetResult>, ResultsFileError> {
             std::fs::write(&path, text).unwrap();
@@ -222,8 +223,8 @@ mod tests {
 
     #[test]
     fn parts_are_joined_in_whatever_order_they_are_named() {
-        let folder = Folder::new("join");
-        let part = |text: &str, done| folder.results(&text.replace('/', "-"), &head(7, Some(text)), done);
+        let folder = TemporaryFolder::new("results-join");
+        let part = |text: &str, done| results(&folder, &text.replace('/', "-"), &head(7, Some(text)), done);
         let (first, second, third) = (part("1/3", 3), part("2/3", 2), part("3/3", 2));
         assert_eq!(joined(&[third.clone(), first.clone(), second.clone()]).unwrap(), (0..7).collect::<Vec<_>>());
         let told = |paths: &[&PathBuf]| {
@@ -231,12 +232,12 @@ mod tests {
         };
         assert!(told(&[&third]).contains("missing: 1/3, 2/3"));
         assert!(told(&[&first, &second, &first, &third]).contains("is the same part as"));
-        let unfinished = folder.results("u", &head(7, Some("2/3")), 1);
+        let unfinished = results(&folder, "u", &head(7, Some("2/3")), 1);
         assert!(told(&[&first, &unfinished, &third]).contains("has 1 of 2 sets"));
-        let other = folder.results("o", &head(8, Some("2/3")), 3);
+        let other = results(&folder, "o", &head(8, Some("2/3")), 3);
         assert!(told(&[&first, &other, &third]).contains("what is swept differs"));
-        let halves = folder.results("h", &head(7, Some("2/2")), 3);
+        let halves = results(&folder, "h", &head(7, Some("2/2")), 3);
         assert!(told(&[&first, &halves]).contains("the number of parts differs"));
-        assert_eq!(joined(&[folder.results("all", &head(2, None), 2)]).unwrap(), [0, 1]);
+        assert_eq!(joined(&[results(&folder, "all", &head(2, None), 2)]).unwrap(), [0, 1]);
     }
 }

@@ -153,6 +153,7 @@ pub(super) mod tests {
     use super::*;
     use crate::core::Decimal;
     use crate::sweep::writer::Writer;
+    use crate::temporary_folder::TemporaryFolder;
     use std::path::Path;
 
     /// A result of this equity and drawdown.
@@ -212,35 +213,14 @@ pub(super) mod tests {
         }
     }
 
-    /// A folder of its own for a test, removed at the end.
-    pub(in crate::sweep) struct Folder(PathBuf);
-
-    impl Folder {
-        pub(in crate::sweep) fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("recompra-results-{}-{name}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
+    /// A file with the first `done` lines of a head's sets.
+    pub(in crate::sweep) fn results(folder: &TemporaryFolder, name: &str, head: &Head, done: u64) -> PathBuf {
+        let path = folder.file(name);
+        let (mut writer, _) = Writer::open(&path, head, |_| ()).unwrap();
+        for place in 0..done {
+            writer.append(&result(head.number(place), 1, 1)).unwrap();
         }
-
-        pub(in crate::sweep) fn file(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-
-        /// A file with the first `done` lines of a head's sets.
-        pub(in crate::sweep) fn results(&self, name: &str, head: &Head, done: u64) -> PathBuf {
-            let path = self.file(name);
-            let (mut writer, _) = Writer::open(&path, head, |_| ()).unwrap();
-            for place in 0..done {
-                writer.append(&result(head.number(place), 1, 1)).unwrap();
-            }
-            path
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
+        path
     }
 
     /// Goes on with a file, and gives back the sets that it has.

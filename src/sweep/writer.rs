@@ -100,15 +100,16 @@ impl Writer {
 mod tests {
     use serde_json::Value;
 
-    use super::super::results::tests::{Folder, head, known, result};
+    use super::super::results::tests::{head, known, result, results};
     use super::super::space::Shard;
     use super::*;
+    use crate::temporary_folder::TemporaryFolder;
 
     #[test]
     fn a_file_that_was_cut_anywhere_goes_on_after_its_last_whole_line() {
-        let folder = Folder::new("torn");
+        let folder = TemporaryFolder::new("results-torn");
         let head = head(4, None);
-        let path = folder.results("r", &head, 4);
+        let path = results(&folder, "r", &head, 4);
         let whole = std::fs::read(&path).unwrap();
         let ends: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] == b'\n').collect();
         for cut in 0..whole.len() {
@@ -123,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_last_line_of_zeros_is_what_a_power_cut_left() {
-        let folder = Folder::new("zeros");
+        let folder = TemporaryFolder::new("results-zeros");
         let head = head(4, None);
-        let path = folder.results("r", &head, 2);
+        let path = results(&folder, "r", &head, 2);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.extend(*b"\0\0\0\n");
         std::fs::write(&path, bytes).unwrap();
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_file_of_anything_else_is_left_alone_and_named() {
-        let folder = Folder::new("other");
+        let folder = TemporaryFolder::new("results-other");
         let head = head(4, None);
         let path = folder.file("r");
         let notes = "my notes\nand more\n";
@@ -149,8 +150,8 @@ mod tests {
 
     #[test]
     fn another_sweeps_file_is_refused_and_the_difference_named() {
-        let folder = Folder::new("differs");
-        let path = folder.results("r", &head(4, None), 1);
+        let folder = TemporaryFolder::new("results-differs");
+        let path = results(&folder, "r", &head(4, None), 1);
         let mut market = head(4, None);
         market.market.digest = "sha256:1".to_owned();
         for (other, what) in [
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn two_processes_do_not_write_one_file() {
-        let folder = Folder::new("busy");
+        let folder = TemporaryFolder::new("results-busy");
         let head = head(4, None);
         let path = folder.file("r");
         let _writer = Writer::open(&path, &head, |_| ()).unwrap();

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use recompra::core::Decimal;
-use recompra::simulation::hub::{TimeSource, wall_clock};
+use recompra::simulation::hub::TimeSource;
 use recompra::simulation::server::{Server, ServerOptions};
 use recompra::simulation::settings::{AccountSettings, Listing, RateLimits};
 use recompra::simulation::{Exchange, Hub, Settings};
+use recompra::wall_clock::wall_clock;
 
 /// Key and secret of the account.
 pub const KEY: &str = "test-key";

@@ -321,6 +321,7 @@ mod tests {
     use crate::core::money;
     use crate::core::order::{OrderSpec, OrderStatus, Slot};
     use crate::core::record::{Offer, Reason};
+    use crate::simulation::settings::Listing;
 
     fn d(text: &str) -> Decimal {
         money::parse(text).unwrap()
@@ -350,18 +351,7 @@ mod tests {
     fn world() -> (History, Books) {
         let buy = OrderKey { cycle: 1, slot: Slot::Buy(0), attempt: 1 };
         let sell = OrderKey { cycle: 1, slot: Slot::Sell(0), attempt: 1 };
-        let instrument = Instrument {
-            symbol: "BTCUSDT".into(),
-            base_coin: "BTC".into(),
-            quote_coin: "USDT".into(),
-            tick_size: d("0.01"),
-            quantity_step: d("0.01"),
-            amount_step: d("0.01"),
-            min_notional: d("5"),
-            max_limit_quantity: d("100"),
-            max_market_quantity: d("100"),
-            trading: true,
-        };
+        let instrument = Instrument { quantity_step: d("0.01"), ..Listing::btcusdt().instrument };
         let bought = execution(buy, Side::Buy, "1", "100", ("0.001", "BTC"));
         let sold = execution(sell, Side::Sell, "0.4", "44", ("0.044", "USDT"));
         let spec = OrderSpec::Limit { side: Side::Sell, price: d("110"), quantity: d("0.99"), post_only: false };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Parameters;
+use super::{ApiResult, Parameters};
 use crate::core::{Decimal, Timestamp, money};
 use crate::simulation::api_error::{self, ApiError};
 use crate::simulation::exchange::Exchange;
@@ -15,7 +15,7 @@ pub(super) fn wallet_balance(
     account: usize,
     parameters: &Parameters,
     _now: Timestamp,
-) -> Result<Value, ApiError> {
+) -> ApiResult {
     if parameters.required("accountType")? != "UNIFIED" {
         return Err(ApiError::parameter("accountType only support UNIFIED."));
     }
@@ -33,12 +33,7 @@ pub(super) fn wallet_balance(
     Ok(json!({ "list": [wallet] }))
 }
 
-pub(super) fn info(
-    _exchange: &mut Exchange,
-    _account: usize,
-    _parameters: &Parameters,
-    now: Timestamp,
-) -> Result<Value, ApiError> {
+pub(super) fn info(_exchange: &mut Exchange, _account: usize, _parameters: &Parameters, now: Timestamp) -> ApiResult {
     Ok(json!({
         "marginMode": "REGULAR_MARGIN",
         "updatedTime": now.0.to_string(),
@@ -56,7 +51,7 @@ pub(super) fn query_api(
     account: usize,
     _parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, ApiError> {
+) -> ApiResult {
     let id = account + 1;
     let account = &exchange.accounts()[account];
     let permissions = &account.permissions;
@@ -103,7 +98,7 @@ pub(super) fn not_on_demo(
     _account: usize,
     _parameters: &Parameters,
     _now: Timestamp,
-) -> Result<Value, ApiError> {
+) -> ApiResult {
     Err(ApiError::new(api_error::NOT_ON_DEMO, "Demo trading are not supported."))
 }
 
@@ -123,7 +118,7 @@ pub(super) fn demo_money(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, ApiError> {
+) -> ApiResult {
     if !exchange.rules.demo_money {
         return Err(ApiError::new(api_error::PERMISSION, "Permission denied: this environment gives no demo money."));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Parameters;
+use super::{ApiResult, Parameters};
 use crate::core::{Decimal, Timestamp, money};
 use crate::simulation::api_error::ApiError;
 use crate::simulation::book::{Bar, Book};
@@ -12,7 +12,7 @@ const MINUTE: i64 = 60_000;
 /// Stands for a quantity without limit where a number must be shown, in base coin.
 const PLENTY: i64 = 100;
 
-pub(super) fn time(_exchange: &Exchange, _parameters: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn time(_exchange: &Exchange, _parameters: &Parameters, now: Timestamp) -> ApiResult {
     Ok(json!({
         "timeSecond": now.0.div_euclid(1000).to_string(),
         "timeNano": format!("{}000000", now.0),
@@ -33,7 +33,7 @@ fn one_book<'a>(exchange: &'a Exchange, parameters: &Parameters) -> Result<&'a B
     exchange.book(symbol).ok_or_else(|| ApiError::unknown_symbol(symbol))
 }
 
-pub(super) fn instruments(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn instruments(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> ApiResult {
     let rows: Vec<Value> = books(exchange, parameters)?.into_iter().map(instrument).collect();
     Ok(json!({ "category": "spot", "list": rows, "nextPageCursor": "" }))
 }
@@ -119,12 +119,12 @@ pub(in crate::simulation) fn shown_size(book: &Book) -> String {
     money::text(book.liquidity().unwrap_or(Decimal::from(PLENTY)))
 }
 
-pub(super) fn tickers(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn tickers(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> ApiResult {
     let rows: Vec<Value> = books(exchange, parameters)?.into_iter().map(|book| ticker(book, now, true)).collect();
     Ok(json!({ "category": "spot", "list": rows }))
 }
 
-pub(super) fn orderbook(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn orderbook(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> ApiResult {
     let book = one_book(exchange, parameters)?;
     let size = shown_size(book);
     Ok(json!({
@@ -139,7 +139,7 @@ pub(super) fn orderbook(exchange: &Exchange, parameters: &Parameters, now: Times
 }
 
 /// The last trade of the market; there is no tape of those before.
-pub(super) fn recent_trade(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn recent_trade(exchange: &Exchange, parameters: &Parameters, now: Timestamp) -> ApiResult {
     let book = one_book(exchange, parameters)?;
     let row = json!({
         "execId": now.0.to_string(),
@@ -155,7 +155,7 @@ pub(super) fn recent_trade(exchange: &Exchange, parameters: &Parameters, now: Ti
 }
 
 /// Bars of the asked interval, newest first, out of one-minute bars.
-pub(super) fn kline(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn kline(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> ApiResult {
     let book = one_book(exchange, parameters)?;
     let length = interval(parameters.required("interval")?)?;
     let limit = match parameters.integer("limit")? {

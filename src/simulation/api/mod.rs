@@ -31,8 +31,10 @@ enum Access {
     Trade,
 }
 
-type Public = fn(&Exchange, &Parameters, Timestamp) -> Result<Value, ApiError>;
-type Private = fn(&mut Exchange, usize, &Parameters, Timestamp) -> Result<Value, ApiError>;
+/// The result of a call, or Bybit's error.
+type ApiResult = Result<Value, ApiError>;
+type Public = fn(&Exchange, &Parameters, Timestamp) -> ApiResult;
+type Private = fn(&mut Exchange, usize, &Parameters, Timestamp) -> ApiResult;
 
 enum Handler {
     Public(Public),
@@ -116,7 +118,7 @@ impl Exchange {
         request: &Request,
         now: Timestamp,
         quota: &mut Option<Quota>,
-    ) -> Result<Value, ApiError> {
+    ) -> ApiResult {
         let parameters = || match request.method {
             Method::Get => Parameters::of_query(&request.query),
             Method::Post => Parameters::of_body(&request.body),
@@ -233,7 +235,7 @@ fn check_window(stamp: &str, window: &str, now: Timestamp) -> Result<(), ApiErro
     ))
 }
 
-fn respond(status: u16, result: Result<Value, ApiError>, quota: Option<&Quota>, now: Timestamp) -> Response {
+fn respond(status: u16, result: ApiResult, quota: Option<&Quota>, now: Timestamp) -> Response {
     let (code, message, result) = match result {
         Ok(result) => (0, "OK".to_owned(), result),
         Err(error) => (error.code, error.message, json!({})),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Parameters;
+use super::{ApiResult, Parameters};
 use crate::core::order::Side;
 use crate::core::{Decimal, Timestamp};
 use crate::simulation::api_error::{self, ApiError};
@@ -16,12 +16,7 @@ const ORDERS: usize = 50;
 /// Executions on a page.
 const EXECUTIONS: usize = 100;
 
-pub(super) fn create(
-    exchange: &mut Exchange,
-    account: usize,
-    parameters: &Parameters,
-    now: Timestamp,
-) -> Result<Value, ApiError> {
+pub(super) fn create(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
     parameters.spot()?;
     refuse_unsupported(parameters)?;
     let new = NewOrder {
@@ -101,12 +96,7 @@ fn required_decimal(parameters: &Parameters, name: &str) -> Result<Decimal, ApiE
     Ok(parameters.decimal(name)?.unwrap_or_default())
 }
 
-pub(super) fn amend(
-    exchange: &mut Exchange,
-    account: usize,
-    parameters: &Parameters,
-    now: Timestamp,
-) -> Result<Value, ApiError> {
+pub(super) fn amend(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
     parameters.spot()?;
     let symbol = parameters.required("symbol")?;
     let order = required_order(parameters)?;
@@ -114,12 +104,7 @@ pub(super) fn amend(
     exchange.amend(account, symbol, &order, price, quantity, now).map(names)
 }
 
-pub(super) fn cancel(
-    exchange: &mut Exchange,
-    account: usize,
-    parameters: &Parameters,
-    now: Timestamp,
-) -> Result<Value, ApiError> {
+pub(super) fn cancel(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
     parameters.spot()?;
     let symbol = parameters.required("symbol")?;
     exchange.cancel(account, symbol, &required_order(parameters)?, now).map(names)
@@ -130,7 +115,7 @@ pub(super) fn cancel_all(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, ApiError> {
+) -> ApiResult {
     parameters.spot()?;
     let (symbol, base_coin) = (parameters.text("symbol")?, parameters.text("baseCoin")?);
     let cancelled = exchange.cancel_all(account, symbol, base_coin, now)?;
@@ -145,12 +130,7 @@ fn names(accepted: Accepted) -> Value {
     json!({ "orderId": accepted.id.to_string(), "orderLinkId": accepted.link_id })
 }
 
-pub(super) fn realtime(
-    exchange: &mut Exchange,
-    account: usize,
-    parameters: &Parameters,
-    now: Timestamp,
-) -> Result<Value, ApiError> {
+pub(super) fn realtime(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
     parameters.spot()?;
     let selection = parameters.selection(ORDERS, 20, false, now)?;
     let page = match parameters.integer("openOnly")? {
@@ -161,12 +141,7 @@ pub(super) fn realtime(
     Ok(order_list(&plain_orders_only(parameters, page)?))
 }
 
-pub(super) fn history(
-    exchange: &mut Exchange,
-    account: usize,
-    parameters: &Parameters,
-    now: Timestamp,
-) -> Result<Value, ApiError> {
+pub(super) fn history(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
     parameters.spot()?;
     let selection = parameters.selection(ORDERS, 20, true, now)?;
     let mut page = exchange.order_history(account, &selection, now);
@@ -197,7 +172,7 @@ pub(super) fn executions(
     account: usize,
     parameters: &Parameters,
     now: Timestamp,
-) -> Result<Value, ApiError> {
+) -> ApiResult {
     parameters.spot()?;
     let selection = parameters.selection(EXECUTIONS, 50, true, now)?;
     let page = exchange.executions(account, &selection, now);

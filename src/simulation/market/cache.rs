@@ -130,38 +130,19 @@ fn header(source: &Path, tick_size: Decimal, count: u64) -> io::Result<[u8; HEAD
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::temporary_folder::TemporaryFolder;
 
     const TICK: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
 
-    /// A folder of its own for a test, removed at the end.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("recompra-cache-{}-{name}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        fn candles(&self, count: i64) -> PathBuf {
-            let path = self.0.join("c.csv");
-            let line =
-                |i: i64| format!("{},{},{},{},{},1\n", 1_640_995_200 + i * 60, 100 + i, 102 + i, 99 + i, 101 + i);
-            fs::write(&path, (0..count).map(line).collect::<String>()).unwrap();
-            path
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn candles(folder: &TemporaryFolder, count: i64) -> PathBuf {
+        let line = |i: i64| format!("{},{},{},{},{},1\n", 1_640_995_200 + i * 60, 100 + i, 102 + i, 99 + i, 101 + i);
+        folder.write("c.csv", (0..count).map(line).collect::<String>())
     }
 
     #[test]
     fn the_copy_is_what_was_read() {
-        let folder = Folder::new("same");
-        let path = folder.candles(5_000);
+        let folder = TemporaryFolder::new("cache-same");
+        let path = candles(&folder, 5_000);
         let read = Recording::open(&path, TICK).unwrap();
         assert_eq!(read, Recording::read(&path, TICK).unwrap());
         assert_eq!(load(&path, TICK), Some(read.clone()));
@@ -170,11 +151,11 @@ mod tests {
 
     #[test]
     fn a_copy_of_another_file_or_tick_is_not_taken() {
-        let folder = Folder::new("stale");
-        let path = folder.candles(50);
+        let folder = TemporaryFolder::new("cache-stale");
+        let path = candles(&folder, 50);
         Recording::open(&path, TICK).unwrap();
         assert_eq!(load(&path, Decimal::new(1, 1)), None);
-        folder.candles(51);
+        candles(&folder, 51);
         assert_eq!(load(&path, TICK), None);
         assert_eq!(Recording::open(&path, TICK).unwrap().len(), 51);
         assert_eq!(load(&path, TICK).map(|recording| recording.len()), Some(51));
@@ -182,8 +163,8 @@ mod tests {
 
     #[test]
     fn a_damaged_copy_is_made_again() {
-        let folder = Folder::new("damaged");
-        let path = folder.candles(3_000);
+        let folder = TemporaryFolder::new("cache-damaged");
+        let path = candles(&folder, 3_000);
         let read = Recording::open(&path, TICK).unwrap();
         let whole = fs::read(path_of(&path)).unwrap();
         for place in [0, 20, HEADER + 3, whole.len() / 2, whole.len() - 1] {
@@ -199,10 +180,10 @@ mod tests {
 
     #[test]
     fn where_nothing_can_be_written_nothing_is_kept_and_nothing_is_wrong() {
-        let folder = Folder::new("blocked");
-        let path = folder.candles(10);
+        let folder = TemporaryFolder::new("cache-blocked");
+        let path = candles(&folder, 10);
         fs::create_dir(path_of(&path)).unwrap();
         assert_eq!(Recording::open(&path, TICK).unwrap().len(), 10);
-        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 2, "no unfinished copy is left");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no unfinished copy is left");
     }
 }

@@ -267,6 +267,7 @@ pub(super) fn moment(start: Timestamp, quarter: usize) -> Timestamp {
 mod tests {
     use super::*;
     use crate::core::Decimal;
+    use crate::temporary_folder::TemporaryFolder;
     use std::io::{Cursor, Write};
 
     const HEADER: &str = "timestamp,open,high,low,close,volume\n";
@@ -365,23 +366,6 @@ mod tests {
         assert_eq!(message(&"1".repeat(5000)), "c.csv, line 1: the line is too long for a candle");
     }
 
-    /// A file of its own for a test, removed at the end.
-    struct Temporary(std::path::PathBuf);
-
-    impl Temporary {
-        fn new(name: &str, bytes: &[u8]) -> Self {
-            let path = std::env::temp_dir().join(format!("recompra-candles-{}-{name}", std::process::id()));
-            std::fs::write(&path, bytes).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Temporary {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_file(&self.0);
-        }
-    }
-
     fn zipped(text: &str) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(text.as_bytes()).unwrap();
@@ -390,10 +374,11 @@ mod tests {
 
     #[test]
     fn gzip_is_recognised_by_its_content() {
-        let file = Temporary::new("whole.csv", &zipped(&format!("{HEADER}{LINE}")));
-        assert_eq!(Candles::open(&file.0).unwrap().next().unwrap().unwrap().price, Decimal::from(100));
-        let file = Temporary::new("plain.csv.gz", LINE.as_bytes());
-        let error = Candles::open(&file.0).err().unwrap().to_string();
+        let folder = TemporaryFolder::new("candles-gzip");
+        let file = folder.write("whole.csv", zipped(&format!("{HEADER}{LINE}")));
+        assert_eq!(Candles::open(&file).unwrap().next().unwrap().unwrap().price, Decimal::from(100));
+        let file = folder.write("plain.csv.gz", LINE);
+        let error = Candles::open(&file).err().unwrap().to_string();
         assert!(error.ends_with("plain.csv.gz: is not a gzip file although its name ends in .gz"), "{error}");
         let missing = Candles::open(Path::new("/nowhere/candles.csv")).err().unwrap().to_string();
         assert!(missing.starts_with("/nowhere/candles.csv: cannot be read: "), "{missing}");
@@ -403,8 +388,9 @@ mod tests {
     fn a_cut_off_gzip_file_is_an_error_at_its_end_and_not_a_shorter_market() {
         let lines: String = (0..2000).map(|i| format!("{},1,1,1,1,{i}\n", 1_640_995_200 + i * 60)).collect();
         let whole = zipped(&lines);
-        let file = Temporary::new("cut.csv.gz", &whole[..whole.len() / 2]);
-        let mut candles = Candles::open(&file.0).unwrap();
+        let folder = TemporaryFolder::new("candles-cut");
+        let file = folder.write("cut.csv.gz", &whole[..whole.len() / 2]);
+        let mut candles = Candles::open(&file).unwrap();
         let error = loop {
             match candles.next() {
                 Ok(Some(_)) => {}
