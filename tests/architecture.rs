@@ -32,7 +32,7 @@ const PARTS: &[Part] = &[
     Part { name: "journal", may_import: &["core", "engine::ports"], because: "the journal only keeps records" },
     Part {
         name: "bybit",
-        may_import: &["core", "http", "engine::ports"],
+        may_import: &["core", "http", "engine::ports", "wall_clock"],
         because: "Bybit stands behind the engine's ports, and must not know the simulation",
     },
     Part {
@@ -96,7 +96,17 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "live",
-        may_import: &["core", "engine", "journal", "narrator", "bybit", "config", "exit", "state_directory"],
+        may_import: &[
+            "core",
+            "engine",
+            "journal",
+            "narrator",
+            "bybit",
+            "config",
+            "exit",
+            "state_directory",
+            "wall_clock",
+        ],
         because: "what is live joins engine, journal and Bybit, and knows no simulation",
     },
     Part { name: "progress", may_import: &[], because: "a bar does not know of what" },

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::core::Timestamp;
 use crate::engine::ports::{AdjustableClock, Clock};
+use crate::wall_clock::wall_clock;
 
 /// The longest a stop waits for a sleeper to notice it.
 const SLICE: Duration = Duration::from_millis(50);
@@ -32,8 +33,7 @@ struct State {
 impl ExchangeClock {
     /// Starts from the system's wall clock. Sleepers wake early when `stop` is set.
     pub fn new(stop: Arc<AtomicBool>) -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::starting_at(Timestamp(0).after(wall), stop)
+        Self::starting_at(wall_clock(), stop)
     }
 
     /// Starts from a given moment.

@@ -108,6 +108,11 @@ impl Stopper {
         waited.unwrap_or_else(PoisonError::into_inner).0.stopped
     }
 
+    /// The connection is over: nothing is left to be shut down.
+    fn forget(&self) {
+        self.state().socket = None;
+    }
+
     fn watch(&self, socket: &TcpStream) -> Result<(), Disconnect> {
         let mut state = self.state();
         if state.stopped {
@@ -238,6 +243,13 @@ impl StreamSocket {
 
     fn lost(&self, error: &Error) -> Disconnect {
         if self.stopper.is_stopped() { Disconnect::Stopped } else { Disconnect::Lost(error.to_string()) }
+    }
+}
+
+impl Drop for StreamSocket {
+    /// Closes the connection before another one is opened: what the stopper holds would keep it open.
+    fn drop(&mut self) {
+        self.stopper.forget();
     }
 }
 

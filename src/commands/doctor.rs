@@ -15,7 +15,8 @@ use crate::engine::ports::{Clock as _, Exchange as _};
 use crate::exit::{Exit, Failure};
 use crate::inspection::doctor::{self, Diagnosis, Finding};
 use crate::live::is_unset;
-use crate::live::{LiveExchange, read_credentials, wall_clock};
+use crate::live::{LiveExchange, read_credentials};
+use crate::wall_clock::wall_clock;
 
 /// `recompra doctor`; the exit code is that of its first problem.
 ///

@@ -11,10 +11,11 @@ use crate::config::Variables;
 use crate::core::strategy::Goal;
 use crate::engine::ports::StopWish;
 use crate::exit::{Exit, Failure};
-use crate::live::{trade, wall_clock};
+use crate::live::trade;
 use crate::narrator::Form;
 use crate::state_directory::StateDirectory;
 use crate::state_directory::starts::Start;
+use crate::wall_clock::wall_clock;
 
 /// `recompra run`.
 ///

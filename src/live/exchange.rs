@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
@@ -16,6 +16,7 @@ use crate::config::{Config, Variables, credentials};
 use crate::core::Timestamp;
 use crate::engine::ports::{Clock as _, Exchange as _, Fault, Signal};
 use crate::exit::{Exit, Failure};
+use crate::wall_clock::wall_clock;
 
 /// While this machine's clock is not set, it is looked at this often.
 const CLOCK_PAUSE: Duration = Duration::from_secs(2);
@@ -99,12 +100,6 @@ impl Surroundings for Unconnected<'_> {
         self.exchange.clock.sleep(CLOCK_PAUSE);
         !self.stop.load(Ordering::SeqCst)
     }
-}
-
-/// This machine's clock.
-pub fn wall_clock() -> Timestamp {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(0).after(now)
 }
 
 /// Reads key and secret.

@@ -15,6 +15,6 @@ mod feed;
 mod sane_clock;
 
 pub use bot::{on_signals, state_failure, trade};
-pub use exchange::{LiveExchange, read_credentials, wall_clock};
+pub use exchange::{LiveExchange, read_credentials};
 pub use feed::LiveFeed;
 pub use sane_clock::is_unset;
