@@ -244,7 +244,7 @@ fn whatever_is_reported_or_decided_the_core_does_not_panic() {
             };
         }
     }
-    assert!(applied > 100_000 && refused > 1_000, "{applied} applied, {refused} refused: the test has lost its sense");
+    assert!(applied > 100_000 && refused > 1_000, "{applied} applied, {refused} refused: the test shows nothing");
 }
 
 #[test]

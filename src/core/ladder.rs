@@ -17,7 +17,7 @@ pub struct Rebuy {
     pub level: u8,
     /// Limit price, a multiple of the tick.
     pub price: Decimal,
-    /// What the parameters give this level, in quote coin.
+    /// The level's amount by the parameters, in quote coin.
     pub amount: Decimal,
     /// `amount / price`, down to the step, in base coin.
     pub quantity: Decimal,
@@ -40,7 +40,7 @@ pub struct PlannedLevel {
     pub level: u8,
     /// The buy's price.
     pub price: Decimal,
-    /// What the parameters give this level, in quote coin.
+    /// The level's amount by the parameters, in quote coin.
     pub amount: Decimal,
     /// The buy's quantity, in base coin.
     pub quantity: Decimal,
@@ -50,7 +50,7 @@ pub struct PlannedLevel {
     pub average: Decimal,
     /// What the take profit of this level would offer: everything in `average` mode, the lot in `per_level`.
     pub sell_quantity: Decimal,
-    /// Where that offer returns exactly its cost after the sell's fee, up to the tick.
+    /// The price at which that sell returns its cost after the fee, up to the tick.
     pub break_even: Decimal,
     /// The take profit's price.
     pub take_profit: Decimal,
@@ -68,7 +68,7 @@ impl PlannedLevel {
 pub struct LadderError {
     /// The level that breaks the rule; 0 is the base order.
     pub level: u8,
-    /// Whether the rule is broken by the level's buy or by the sell after it.
+    /// Whether the sell after the level breaks the rule, and not the level's buy.
     pub sell: bool,
     /// The rule.
     pub rule: LadderRule,
@@ -176,10 +176,10 @@ fn prices(
     })
 }
 
-/// The rebuys below a base order of this average price, in order, each passing the instrument's filters.
+/// The rebuys below a base order at this average price, in order, each passing the instrument's filters.
 ///
 /// # Errors
-/// The first level that breaks a rule; levels above it are then not returned either.
+/// The first level that breaks a rule; no level is returned then.
 pub fn rebuys(
     base_price: Decimal,
     parameters: &Parameters,
@@ -191,8 +191,8 @@ pub fn rebuys(
     }
 }
 
-/// The rebuys below a base order of this average price, in order, and the first level that breaks a rule, if one does. Levels
-/// that a filter forbids are among them, since an order may rest there from before; at one without a price the ladder ends.
+/// The rebuys below a base order at this average price, in order, and the first level that breaks a rule, if any. Levels that
+/// a filter forbids are included, because an order may already rest there. The ladder ends at a level without a price.
 pub fn levels(
     base_price: Decimal,
     parameters: &Parameters,
@@ -243,8 +243,8 @@ pub fn take_profit_price(
     money::quotient_ceil(wanted, kept, instrument.tick_size)
 }
 
-/// The whole ladder as it would be placed if the base order were filled at `ask`: the check before the first
-/// order, and the table of `plan`. Fees are the assumed rate, taken from what is received.
+/// The whole ladder if the base order were filled at `ask`: the check before the first order, and the table of `plan`. Fees
+/// are charged at the assumed rate, in the coin that is received.
 ///
 /// # Errors
 /// The first level and the rule that it breaks: a filter for its buy or for the sell after it, a price that is
@@ -273,7 +273,7 @@ pub fn plan(ask: Decimal, parameters: &Parameters, instrument: &Instrument) -> R
         .collect()
 }
 
-/// What the levels above have spent and brought.
+/// Totals over the levels so far.
 #[derive(Default)]
 struct SoFar {
     spent: Decimal,
@@ -532,7 +532,7 @@ mod tests {
                 above = rebuy.price;
             }
         }
-        assert!(planned > 1_000, "only {planned} of the drawn ladders can be placed: the test has lost its sense");
+        assert!(planned > 1_000, "only {planned} of the drawn ladders can be placed: the test shows nothing");
     }
 
     #[test]
@@ -557,6 +557,6 @@ mod tests {
                 checked += 1;
             }
         }
-        assert!(checked > 2_000, "only {checked} levels were checked: the test has lost its sense");
+        assert!(checked > 2_000, "only {checked} levels were checked: the test shows nothing");
     }
 }

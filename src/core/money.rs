@@ -1,7 +1,7 @@
 //! Exact decimal money.
 //!
 //! Every price, quantity, amount and fee is a [`Decimal`]: a 96-bit integer and a power of ten. Binary
-//! floats are not used anywhere in the core, and `make check` refuses them.
+//! floats are not used anywhere in the core: `make check` refuses them.
 //!
 //! How numbers stay in range:
 //!
@@ -20,10 +20,10 @@ const BOUND: Decimal = Decimal::from_parts(0x107A_4000, 0x0000_5AF3, 0, false, 0
 /// Sums that are kept are smaller than this: ten thousand of them still add up.
 const KEPT_BOUND: Decimal = Decimal::from_parts(0xA100_0000, 0x1BCE_CCED, 0x0000_D3C2, false, 0); // 10^24
 
-/// Why a text is not a number this program takes.
+/// Why a text is refused as a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotADecimal {
-    /// Not of the form `-?digits[.digits]`; exponents, signs of plus, blanks and NaN are refused.
+    /// Not of the form `-?digits[.digits]`; exponents, plus signs, blanks and NaN are refused.
     Malformed,
     /// More than 28 significant digits, or not smaller than 10^14.
     OutOfRange,
@@ -43,7 +43,7 @@ impl std::error::Error for NotADecimal {}
 /// Reads a plain decimal number exactly.
 ///
 /// # Errors
-/// [`NotADecimal`] when the text is no plain decimal or cannot be held exactly. Nothing is ever rounded.
+/// [`NotADecimal`] when the text is not a plain decimal or cannot be held exactly. Nothing is ever rounded.
 pub fn parse(text: &str) -> Result<Decimal, NotADecimal> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = match digits.split_once('.') {
@@ -124,7 +124,7 @@ pub fn quotient_ceil(numerator: Decimal, denominator: Decimal, step: Decimal) ->
     if floor.checked_mul(denominator)? == numerator { Some(floor) } else { floor.checked_add(step) }
 }
 
-/// The text the wire, the journal and people get: no exponent, no trailing zeros.
+/// The number as the wire, the journal and people get it: no exponent, no trailing zeros.
 pub fn text(value: Decimal) -> String {
     value.normalize().to_string()
 }

@@ -1,16 +1,16 @@
-//! Which rebuys should rest below: the nearest `active_rebuys` of the levels that are not filled. A level that a filter of the
-//! exchange forbids since the cycle began is left out and told; an order that rests there from before stays.
+//! Which rebuys should rest below: the nearest `active_rebuys` of the levels that are not filled. A level that a filter has
+//! come to forbid is left out and reported; an order that already rests there stays.
 
 use super::super::instrument::Instrument;
 use super::super::ladder::Rebuy;
-use super::super::ledger::{End, Order};
+use super::super::ledger::Order;
 use super::super::money::Decimal;
 use super::super::order::{OrderKey, OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
 use super::super::record::Reason;
 use super::super::time::Timestamp;
-use super::Decider;
 use super::reading::Reading;
+use super::{Decider, retry_due};
 
 impl Decider<'_> {
     /// Places the rebuys that are due and cancels those that should not rest.
@@ -27,7 +27,7 @@ impl Decider<'_> {
                 continue;
             };
             let fits = wanted.iter().find(|rebuy| rebuy.level == level).is_some_and(|rebuy| {
-                // What rests where nothing could be placed any more is not given up.
+                // An order is kept where none could be placed any more.
                 is_as_planned(order, rebuy, base_price) || rebuy.check(instrument).is_err()
             });
             if !fits && order.executed_quantity.is_zero() {
@@ -42,7 +42,7 @@ impl Decider<'_> {
         }
     }
 
-    /// The levels that should have a resting buy: first those that are being filled, then the nearest free ones.
+    /// The levels that should have a resting buy: first those that are partly filled, then the nearest free ones.
     fn wanted<'l>(&self, cycle: &Reading<'_>, ladder: &'l [Rebuy], instrument: &Instrument) -> Vec<&'l Rebuy> {
         let filling =
             |level| cycle.live(Slot::Buy(level)).is_some_and(|(_, order)| order.executed_quantity > Decimal::ZERO);
@@ -52,7 +52,7 @@ impl Decider<'_> {
             |rebuy: &Rebuy| whole || rebuy.check(instrument).is_ok() || cycle.live(Slot::Buy(rebuy.level)).is_some();
         let free =
             |rebuy: &&Rebuy| !filling(rebuy.level) && !self.is_filled(cycle, rebuy.level, instrument) && allowed(rebuy);
-        // Few live orders are looked for among many levels, and levels beyond the last that may rest not at all.
+        // There are few live orders and many levels: the levels are searched only if an order is partly filled.
         let partly = |(key, order): (OrderKey, &Order)| {
             matches!(key.slot, Slot::Buy(1..)) && order.executed_quantity > Decimal::ZERO
         };
@@ -83,19 +83,14 @@ impl Decider<'_> {
         committed: &mut Option<Decimal>,
     ) {
         let slot = Slot::Buy(rebuy.level);
-        let refusal = cycle.latest(slot).and_then(|(_, order)| order.end());
-        let market_matters = matches!(refusal, Some(End::Refused(_)));
-        if market_matters {
-            self.want_quote();
-        }
-        if !self.is_due(self.rebuy_due(cycle).max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
+        let quote = self.quote_after_refusal(cycle, slot);
+        if !self.is_due(self.rebuy_due(cycle).max(retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
             return;
         }
         let parameters = self.situation.parameters;
-        // The market has fallen below the level: rest as high as a maker can, or, where taking is allowed, ask no more than
-        // the market does, for the exchange refuses a price that is too far above it.
+        // The market has fallen below the level. A maker rests as high as it can. A taker bids no more than the ask, because
+        // the exchange refuses a price too far above the market.
         let reach = |ask: Decimal| if parameters.post_only { ask.saturating_sub(instrument.tick_size) } else { ask };
-        let quote = self.situation.quote.filter(|_| market_matters);
         let price = quote.map_or(rebuy.price, |quote| rebuy.price.min(instrument.price_down(reach(quote.ask))));
         if instrument.check_limit(price, rebuy.quantity).is_err() {
             return;
@@ -111,7 +106,7 @@ impl Decider<'_> {
         self.place(cycle, slot, spec, None, reason_of(rebuy, base_price));
     }
 
-    /// Rebuys follow the sell of what was bought before them, and a lot's sale, by `rebuy_delay`.
+    /// Rebuys follow the sell of the last buy, or the last sale, by `rebuy_delay`.
     fn rebuy_due(&self, cycle: &Reading<'_>) -> Timestamp {
         let parameters = self.situation.parameters;
         let after_buy = cycle.bought.map(|bought| bought.after(parameters.sell_delay));
@@ -123,7 +118,7 @@ fn reason_of(rebuy: &Rebuy, base_price: Decimal) -> Reason {
     Reason::Rebuy { base_price, amount: rebuy.amount }
 }
 
-/// Whether a live rebuy asks for what the ladder says. Where the market was below the level it had to go lower.
+/// Whether a live rebuy asks for what the ladder says. It may be lower if the market had fallen below its level.
 fn is_as_planned(order: &Order, rebuy: &Rebuy, base_price: Decimal) -> bool {
     let same_level = order.reason.as_ref().is_none_or(|reason| *reason == reason_of(rebuy, base_price));
     match order.spec {
