@@ -8,7 +8,7 @@ use listing::instrument;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use recompra::core::instrument::Instrument;
-use recompra::core::ladder::{self, LadderRule};
+use recompra::core::ladder::{self, LadderRule, PlannedLevel};
 use recompra::core::ledger::{Cycle, Ledger, Lot};
 use recompra::core::order::{BotName, Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Side, Slot};
 use recompra::core::parameters::{DeviationFrom, Parameters, TakeProfitMode};
@@ -187,7 +187,7 @@ fn no_ladder_panics() {
         let (rebuys, broken) = ladder::levels(ask, &parameters, &instrument);
         assert!(broken.is_some() || rebuys.len() == usize::from(parameters.max_rebuys), "seed {seed}");
         if let Ok(levels) = ladder::plan(ask, &parameters, &instrument) {
-            levels.iter().for_each(|level| drop(level.bounce()));
+            let _ = levels.iter().map(PlannedLevel::bounce).max();
         }
         let _ = ladder::cost(&parameters).map_err(|error| error.to_string());
         let _ = strategy::check(ask, &parameters, &instrument).map_err(|error| error.to_string());

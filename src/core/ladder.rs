@@ -332,56 +332,16 @@ impl SoFar {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rand::rngs::SmallRng;
     use rand::{RngExt as _, SeedableRng as _};
 
+    use super::super::fixtures;
+    use super::super::fixtures::{d, parameters};
     use super::*;
 
-    fn d(text: &str) -> Decimal {
-        money::parse(text).unwrap()
-    }
-
     fn instrument(tick_size: &str, quantity_step: &str, min_notional: &str) -> Instrument {
-        Instrument {
-            symbol: "BTCUSDT".into(),
-            base_coin: "BTC".into(),
-            quote_coin: "USDT".into(),
-            tick_size: d(tick_size),
-            quantity_step: d(quantity_step),
-            amount_step: d("0.0000001"),
-            min_notional: d(min_notional),
-            max_limit_quantity: d("10000000"),
-            max_market_quantity: d("10000000"),
-            trading: true,
-        }
-    }
-
-    /// Base order 10, first rebuy 10, 3 rebuys, 1 % profit and step, step scale 1.5, amount scale 2, fee 0.1 %.
-    fn parameters() -> Parameters {
-        Parameters {
-            symbol: "BTCUSDT".into(),
-            base_order_amount: d("10"),
-            take_profit_percent: d("1"),
-            take_profit_mode: TakeProfitMode::Average,
-            max_rebuys: 3,
-            rebuy_amount: d("10"),
-            rebuy_step_percent: d("1"),
-            step_scale: d("1.5"),
-            amount_scale: d("2"),
-            deviation_from: DeviationFrom::Base,
-            active_rebuys: 1,
-            sell_delay: Duration::from_secs(2),
-            rebuy_delay: Duration::from_millis(500),
-            cycle_delay: Duration::from_secs(30),
-            max_cycles: 0,
-            max_capital: d("80"),
-            stop_loss_percent: None,
-            time_limit: None,
-            post_only: false,
-            fee_rate: d("0.001"),
-        }
+        let (tick_size, quantity_step, min_notional) = (d(tick_size), d(quantity_step), d(min_notional));
+        Instrument { tick_size, quantity_step, min_notional, ..fixtures::instrument() }
     }
 
     fn error(parameters: &Parameters, instrument: &Instrument) -> (u8, bool, String) {

@@ -136,11 +136,8 @@ pub fn fraction(percent: Decimal) -> Decimal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::d;
     use super::*;
-
-    fn d(text: &str) -> Decimal {
-        parse(text).unwrap()
-    }
 
     #[test]
     fn plain_decimals_are_read_exactly() {
@@ -165,6 +162,21 @@ mod tests {
     fn the_product_of_two_numbers_from_outside_never_overflows() {
         let largest = d("99999999999999.99999999999999");
         assert!(largest.checked_mul(largest).is_some());
+    }
+
+    #[test]
+    fn a_kept_sum_stays_below_10_to_the_24() {
+        let half = Decimal::from_i128_with_scale(500_000_000_000_000_000_000_000, 0);
+        assert_eq!(kept_sum(half, half), None);
+        assert!(kept_sum(half, half - Decimal::ONE).is_some());
+        assert_eq!(kept_sum(Decimal::MAX, Decimal::MAX), None);
+    }
+
+    #[test]
+    fn a_share_is_cut_even_where_the_product_overflows() {
+        assert_eq!(share(d("10"), d("1"), d("3"), 12), d("3.333333333333"));
+        assert_eq!(share(Decimal::MAX, d("50"), d("50"), 12), Decimal::MAX);
+        assert_eq!(share(d("10"), d("1"), Decimal::ZERO, 12), Decimal::ZERO);
     }
 
     #[test]

@@ -237,9 +237,7 @@ impl Ledger {
     /// A planned or adopted order takes its slot, and a sell moves what it offers from the lots to itself.
     fn take_on(&mut self, key: OrderKey, mut order: Order, offer: Option<&Offer>) -> Result<(), Contradiction> {
         let Self { instrument, cycle, .. } = self;
-        let Some(cycle) = cycle else {
-            return contradiction(format!("order {key} planned while no cycle is open"));
-        };
+        let Some(cycle) = cycle else { return contradiction(format!("order {key} planned while no cycle is open")) };
         if key.cycle != cycle.number {
             return contradiction(format!("order {key} planned in cycle {}", cycle.number));
         }

@@ -280,25 +280,21 @@ impl<'a> Decider<'a> {
 
     /// The market sell of everything, once nothing else is live.
     fn exit(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
-        let held = cycle.held();
-        let quantity =
-            instrument.quantity_down(held.quantity).min(instrument.quantity_down(instrument.max_market_quantity));
-        let latest = cycle.latest(Slot::Exit);
-        let live = cycle.live_orders().any(|(key, _)| key.slot != Slot::Exit);
-        if live {
-            self.cancel_all(cycle);
-            return;
+        if cycle.live_orders().any(|(key, _)| key.slot != Slot::Exit) {
+            return self.cancel_all(cycle);
         }
+        let latest = cycle.latest(Slot::Exit);
         if latest.is_some_and(|(_, order)| order.is_live()) {
             return;
         }
+        let held = cycle.held();
+        let quantity = instrument.quantity_down(held.quantity.min(instrument.max_market_quantity));
         // A known price tells what is dust; without one, the exchange's refusal does.
         let dust =
             self.situation.quote.is_some_and(|quote| quote.bid.saturating_mul(quantity) < instrument.min_notional)
                 || latest.is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::Filter)));
         if quantity.is_zero() || dust {
-            self.close_cycle(cycle);
-            return;
+            return self.close_cycle(cycle);
         }
         self.want_quote();
         if self.is_due(retry_due(cycle, Slot::Exit)) {
@@ -337,9 +333,7 @@ impl<'a> Decider<'a> {
     fn base_order(&mut self, cycle: &Reading<'_>) {
         let parameters = self.situation.parameters;
         let done = cycle.base_price().is_some() || cycle.live(Slot::Buy(0)).is_some();
-        let Some(instrument) = self.situation.ledger.instrument.as_ref().filter(|_| !done) else {
-            return;
-        };
+        let Some(instrument) = self.situation.ledger.instrument.as_ref().filter(|_| !done) else { return };
         // What an earlier cycle left over may be too little to sell. It uses up capital, but does not stop the base order.
         let room = parameters.max_capital.saturating_sub(cycle.committed());
         let amount = money::floor_to(parameters.base_order_amount.min(room), instrument.amount_step);
@@ -371,8 +365,7 @@ impl<'a> Decider<'a> {
     }
 
     fn wake_at(&mut self, moment: Timestamp) {
-        let wake = self.decision.wake.map_or(moment, |wake| wake.min(moment));
-        self.decision.wake = Some(wake);
+        self.decision.wake = Some(self.decision.wake.unwrap_or(moment).min(moment));
     }
 }
 

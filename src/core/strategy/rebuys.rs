@@ -15,17 +15,13 @@ use super::{Decider, retry_due};
 impl Decider<'_> {
     /// Places the rebuys that are due and cancels those that should not rest.
     pub(super) fn rebuys(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
-        let Some(base_price) = cycle.base_price() else {
-            return;
-        };
+        let Some(base_price) = cycle.base_price() else { return };
         let parameters = self.situation.parameters;
         let (ladder, broken) = self.memo.levels(base_price, parameters, instrument);
         self.decision.ladder_error = broken;
         let wanted = self.wanted(cycle, &ladder, instrument);
         for (key, order) in cycle.live_orders() {
-            let Slot::Buy(level @ 1..) = key.slot else {
-                continue;
-            };
+            let Slot::Buy(level @ 1..) = key.slot else { continue };
             let fits = wanted.iter().find(|rebuy| rebuy.level == level).is_some_and(|rebuy| {
                 // An order is kept where none could be placed any more.
                 is_as_planned(order, rebuy, base_price) || rebuy.check(instrument).is_err()
@@ -99,9 +95,7 @@ impl Decider<'_> {
             OrderSpec::Limit { side: Side::Buy, price, quantity: rebuy.quantity, post_only: parameters.post_only };
         let committed = committed.get_or_insert_with(|| cycle.committed());
         let with_this = committed.checked_add(spec.notional()).filter(|sum| *sum <= parameters.max_capital);
-        let Some(with_this) = with_this else {
-            return;
-        };
+        let Some(with_this) = with_this else { return };
         *committed = with_this;
         self.place(cycle, slot, spec, None, reason_of(rebuy, base_price));
     }
@@ -131,58 +125,28 @@ fn is_as_planned(order: &Order, rebuy: &Rebuy, base_price: Decimal) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use super::super::super::fixtures::{self, d};
     use super::super::super::ledger::Ledger;
-    use super::super::super::money;
     use super::super::super::order::{Execution, OrderStatus};
-    use super::super::super::parameters::{DeviationFrom, Parameters};
+    use super::super::super::parameters::Parameters;
     use super::super::super::record::Record;
     use super::super::{Decision, Goal, Situation, Step, decide};
     use super::*;
 
-    fn d(text: &str) -> Decimal {
-        money::parse(text).unwrap()
-    }
-
     fn instrument(min_notional: &str) -> Instrument {
-        Instrument {
-            symbol: "BTCUSDT".to_owned(),
-            base_coin: "BTC".to_owned(),
-            quote_coin: "USDT".to_owned(),
-            tick_size: d("0.01"),
-            quantity_step: d("0.0001"),
-            amount_step: d("0.01"),
-            min_notional: d(min_notional),
-            max_limit_quantity: d("100"),
-            max_market_quantity: d("100"),
-            trading: true,
-        }
+        let (quantity_step, amount_step, min_notional) = (d("0.0001"), d("0.01"), d(min_notional));
+        Instrument { quantity_step, amount_step, min_notional, ..fixtures::instrument() }
     }
 
     /// Rebuys of 6, 12 and 24 below a base order at 100, two of which rest.
     fn parameters() -> Parameters {
         Parameters {
-            symbol: "BTCUSDT".to_owned(),
             base_order_amount: d("100"),
-            take_profit_percent: d("1"),
-            take_profit_mode: TakeProfitMode::Average,
-            max_rebuys: 3,
             rebuy_amount: d("6"),
-            rebuy_step_percent: d("1"),
-            step_scale: d("1"),
-            amount_scale: d("2"),
-            deviation_from: DeviationFrom::Base,
+            step_scale: Decimal::ONE,
             active_rebuys: 2,
-            sell_delay: Duration::ZERO,
-            rebuy_delay: Duration::ZERO,
-            cycle_delay: Duration::ZERO,
-            max_cycles: 0,
             max_capital: d("200"),
-            stop_loss_percent: None,
-            time_limit: None,
-            post_only: false,
-            fee_rate: d("0.001"),
+            ..fixtures::parameters()
         }
     }
 

@@ -94,9 +94,7 @@ impl Decider<'_> {
         {
             return true;
         }
-        let Some(due) = self.offer_due(cycle, group) else {
-            return false;
-        };
+        let Some(due) = self.offer_due(cycle, group) else { return false };
         let all = order.leaves_quantity().saturating_add(group.lots.quantity);
         let could_cover = instrument.quantity_down(all.min(instrument.max_limit_quantity));
         could_cover > order.leaves_quantity() && self.is_due(due)
