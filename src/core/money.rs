@@ -6,7 +6,7 @@
 //! How numbers stay in range:
 //!
 //! 1. Numbers from outside enter through [`parse`] alone, which bounds them so that a product of two cannot overflow.
-//! 2. A sum that the ledger keeps is checked by [`kept_sum`]: one that is too large contradicts the facts before it.
+//! 2. A sum that the ledger keeps is checked by `kept_sum`: one that is too large contradicts the facts before it.
 //! 3. A formula that may overflow (a power, a quotient, a price) uses checked operations; the ladder names the level.
 //! 4. What is only compared or summed for a moment saturates. Kept sums are so far below the largest `Decimal` that a
 //!    sum of them does not; and an amount that does is above every limit, so that no order is placed.
