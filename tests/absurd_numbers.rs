@@ -8,7 +8,7 @@ use listing::instrument;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use recompra::core::instrument::Instrument;
-use recompra::core::ladder::{self, LadderRule};
+use recompra::core::ladder::{self, LadderRule, PlannedLevel};
 use recompra::core::ledger::{Cycle, Ledger, Lot};
 use recompra::core::order::{BotName, Execution, OrderKey, OrderReport, OrderSpec, OrderStatus, Side, Slot};
 use recompra::core::parameters::{DeviationFrom, Parameters, TakeProfitMode};
@@ -172,6 +172,33 @@ fn bot() -> BotName {
     BotName::new("t").unwrap()
 }
 
+/// A cycle whose base order has bought this much for 100.
+fn base_order(executed_quantity: Decimal) -> Vec<Record> {
+    let key = OrderKey { cycle: 1, slot: Slot::Buy(0), attempt: 1 };
+    let (fee, executed_value) = (Decimal::ZERO, d("100"));
+    let fill = Numbers::new(0).execution(key);
+    let execution = Execution { quantity: executed_quantity, value: executed_value, fee, ..fill };
+    vec![
+        Record::InstrumentSeen { instrument: instrument() },
+        Record::CycleOpened { cycle: 1, began: NOW },
+        Record::OrderPlanned {
+            key,
+            spec: OrderSpec::MarketBuy { amount: executed_value },
+            offer: None,
+            reason: Reason::Base,
+        },
+        Record::Executed { key, execution },
+        Record::OrderClosed {
+            key,
+            status: OrderStatus::Filled,
+            executed_quantity,
+            executed_value,
+            maker_only_refused: false,
+            message: String::new(),
+        },
+    ]
+}
+
 /// A cycle with this lot.
 fn holding(lot: Lot) -> Ledger {
     let mut cycle = Ledger::default().next_cycle(1, NOW);
@@ -187,9 +214,7 @@ fn no_ladder_panics() {
         let (rebuys, broken) = ladder::levels(ask, &parameters, &instrument);
         assert!(broken.is_some() || rebuys.len() == usize::from(parameters.max_rebuys), "seed {seed}");
         if let Ok(levels) = ladder::plan(ask, &parameters, &instrument) {
-            levels.iter().for_each(|level| {
-                level.bounce();
-            });
+            let _ = levels.iter().map(PlannedLevel::bounce).max();
         }
         let _ = ladder::cost(&parameters).map_err(|error| error.to_string());
         let _ = strategy::check(ask, &parameters, &instrument).map_err(|error| error.to_string());
@@ -220,7 +245,8 @@ fn whatever_is_reported_or_decided_the_core_does_not_panic() {
         let mut numbers = Numbers::new(seed);
         let parameters = numbers.parameters();
         let mut ledger = Ledger::default();
-        let mut records = vec![Record::InstrumentSeen { instrument: instrument() }];
+        let mut records = base_order(d("0.0016"));
+        records.truncate(if numbers.odd() { 1 } else { records.len() });
         for _ in 0..30 {
             // The engine never goes on with a ledger that was contradicted.
             let before = ledger.clone();
@@ -246,7 +272,7 @@ fn whatever_is_reported_or_decided_the_core_does_not_panic() {
             };
         }
     }
-    assert!(applied > 100_000 && refused > 1_000, "{applied} applied, {refused} refused: the test has lost its sense");
+    assert!(applied > 100_000 && refused > 1_000, "{applied} applied, {refused} refused: the test shows nothing");
 }
 
 #[test]
@@ -290,34 +316,8 @@ fn a_snapshot_of_what_could_not_be_kept_is_refused() {
 
 #[test]
 fn a_base_order_at_a_price_too_high_to_hold_is_not_bought_again() {
-    let mut ledger = holding(Lot::default());
-    let key = OrderKey { cycle: 1, slot: Slot::Buy(0), attempt: 1 };
-    let executed_quantity = Decimal::new(1, 28);
-    for record in [
-        Record::OrderPlanned {
-            key,
-            spec: OrderSpec::MarketBuy { amount: d("100") },
-            offer: None,
-            reason: Reason::Base,
-        },
-        Record::Executed {
-            key,
-            execution: Execution {
-                quantity: executed_quantity,
-                value: d("100"),
-                fee: Decimal::ZERO,
-                ..Numbers::new(0).execution(key)
-            },
-        },
-        Record::OrderClosed {
-            key,
-            status: OrderStatus::Filled,
-            executed_quantity,
-            executed_value: d("100"),
-            maker_only_refused: false,
-            message: String::new(),
-        },
-    ] {
+    let mut ledger = Ledger::default();
+    for record in base_order(Decimal::new(1, 28)) {
         ledger.apply(NOW, &record).unwrap();
     }
     assert_eq!(ledger.cycle.as_ref().and_then(Cycle::base_price), Some(Decimal::MAX));

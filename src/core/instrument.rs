@@ -25,7 +25,7 @@ pub struct Instrument {
     pub max_limit_quantity: Decimal,
     /// The largest quantity of a market order, in base coin.
     pub max_market_quantity: Decimal,
-    /// Whether orders are taken at all.
+    /// Whether the exchange accepts orders for it.
     pub trading: bool,
 }
 
@@ -33,13 +33,13 @@ pub struct Instrument {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
-    /// The price is not positive or no multiple of the tick size.
+    /// The price is not a positive multiple of the tick size.
     TickSize,
-    /// The quantity is not positive or no multiple of the quantity step.
+    /// The quantity is not a positive multiple of the quantity step.
     QuantityStep,
     /// Price times quantity is below the least notional.
     MinNotional,
-    /// The quantity is above the largest that one order may have.
+    /// The quantity is above the largest of one order.
     MaxQuantity,
 }
 
@@ -62,7 +62,7 @@ impl Instrument {
     /// Whether a limit order of this price and quantity passes every filter.
     ///
     /// # Errors
-    /// The first filter that it does not pass.
+    /// The first filter that it breaks.
     pub fn check_limit(&self, price: Decimal, quantity: Decimal) -> Result<(), Filter> {
         if price <= Decimal::ZERO || self.price_down(price) != price {
             return Err(Filter::TickSize);

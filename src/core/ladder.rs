@@ -17,7 +17,7 @@ pub struct Rebuy {
     pub level: u8,
     /// Limit price, a multiple of the tick.
     pub price: Decimal,
-    /// What the parameters give this level, in quote coin.
+    /// The level's amount by the parameters, in quote coin.
     pub amount: Decimal,
     /// `amount / price`, down to the step, in base coin.
     pub quantity: Decimal,
@@ -40,7 +40,7 @@ pub struct PlannedLevel {
     pub level: u8,
     /// The buy's price.
     pub price: Decimal,
-    /// What the parameters give this level, in quote coin.
+    /// The level's amount by the parameters, in quote coin.
     pub amount: Decimal,
     /// The buy's quantity, in base coin.
     pub quantity: Decimal,
@@ -50,7 +50,7 @@ pub struct PlannedLevel {
     pub average: Decimal,
     /// What the take profit of this level would offer: everything in `average` mode, the lot in `per_level`.
     pub sell_quantity: Decimal,
-    /// Where that offer returns exactly its cost after the sell's fee, up to the tick.
+    /// The price at which that sell returns its cost after the fee, up to the tick.
     pub break_even: Decimal,
     /// The take profit's price.
     pub take_profit: Decimal,
@@ -68,7 +68,7 @@ impl PlannedLevel {
 pub struct LadderError {
     /// The level that breaks the rule; 0 is the base order.
     pub level: u8,
-    /// Whether the rule is broken by the level's buy or by the sell after it.
+    /// Whether the sell after the level breaks the rule, and not the level's buy.
     pub sell: bool,
     /// The rule.
     pub rule: LadderRule,
@@ -176,10 +176,10 @@ fn prices(
     })
 }
 
-/// The rebuys below a base order of this average price, in order, each passing the instrument's filters.
+/// The rebuys below a base order at this average price, in order, each passing the instrument's filters.
 ///
 /// # Errors
-/// The first level that breaks a rule; levels above it are then not returned either.
+/// The first level that breaks a rule; no level is returned then.
 pub fn rebuys(
     base_price: Decimal,
     parameters: &Parameters,
@@ -191,8 +191,8 @@ pub fn rebuys(
     }
 }
 
-/// The rebuys below a base order of this average price, in order, and the first level that breaks a rule, if one does. Levels
-/// that a filter forbids are among them, since an order may rest there from before; at one without a price the ladder ends.
+/// The rebuys below a base order at this average price, in order, and the first level that breaks a rule, if any. Levels that
+/// a filter forbids are included, because an order may already rest there. The ladder ends at a level without a price.
 pub fn levels(
     base_price: Decimal,
     parameters: &Parameters,
@@ -243,8 +243,8 @@ pub fn take_profit_price(
     money::quotient_ceil(wanted, kept, instrument.tick_size)
 }
 
-/// The whole ladder as it would be placed if the base order were filled at `ask`: the check before the first
-/// order, and the table of `plan`. Fees are the assumed rate, taken from what is received.
+/// The whole ladder if the base order were filled at `ask`: the check before the first order, and the table of `plan`. Fees
+/// are charged at the assumed rate, in the coin that is received.
 ///
 /// # Errors
 /// The first level and the rule that it breaks: a filter for its buy or for the sell after it, a price that is
@@ -273,7 +273,7 @@ pub fn plan(ask: Decimal, parameters: &Parameters, instrument: &Instrument) -> R
         .collect()
 }
 
-/// What the levels above have spent and brought.
+/// Totals over the levels so far.
 #[derive(Default)]
 struct SoFar {
     spent: Decimal,
@@ -332,56 +332,16 @@ impl SoFar {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rand::rngs::SmallRng;
     use rand::{RngExt as _, SeedableRng as _};
 
+    use super::super::fixtures;
+    use super::super::fixtures::{d, parameters};
     use super::*;
 
-    fn d(text: &str) -> Decimal {
-        money::parse(text).unwrap()
-    }
-
     fn instrument(tick_size: &str, quantity_step: &str, min_notional: &str) -> Instrument {
-        Instrument {
-            symbol: "BTCUSDT".into(),
-            base_coin: "BTC".into(),
-            quote_coin: "USDT".into(),
-            tick_size: d(tick_size),
-            quantity_step: d(quantity_step),
-            amount_step: d("0.0000001"),
-            min_notional: d(min_notional),
-            max_limit_quantity: d("10000000"),
-            max_market_quantity: d("10000000"),
-            trading: true,
-        }
-    }
-
-    /// Base order 10, first rebuy 10, 3 rebuys, 1 % profit and step, step scale 1.5, amount scale 2, fee 0.1 %.
-    fn parameters() -> Parameters {
-        Parameters {
-            symbol: "BTCUSDT".into(),
-            base_order_amount: d("10"),
-            take_profit_percent: d("1"),
-            take_profit_mode: TakeProfitMode::Average,
-            max_rebuys: 3,
-            rebuy_amount: d("10"),
-            rebuy_step_percent: d("1"),
-            step_scale: d("1.5"),
-            amount_scale: d("2"),
-            deviation_from: DeviationFrom::Base,
-            active_rebuys: 1,
-            sell_delay: Duration::from_secs(2),
-            rebuy_delay: Duration::from_millis(500),
-            cycle_delay: Duration::from_secs(30),
-            max_cycles: 0,
-            max_capital: d("80"),
-            stop_loss_percent: None,
-            time_limit: None,
-            post_only: false,
-            fee_rate: d("0.001"),
-        }
+        let (tick_size, quantity_step, min_notional) = (d(tick_size), d(quantity_step), d(min_notional));
+        Instrument { tick_size, quantity_step, min_notional, ..fixtures::instrument() }
     }
 
     fn error(parameters: &Parameters, instrument: &Instrument) -> (u8, bool, String) {
@@ -532,7 +492,7 @@ mod tests {
                 above = rebuy.price;
             }
         }
-        assert!(planned > 1_000, "only {planned} of the drawn ladders can be placed: the test has lost its sense");
+        assert!(planned > 1_000, "only {planned} of the drawn ladders can be placed: the test shows nothing");
     }
 
     #[test]
@@ -557,6 +517,6 @@ mod tests {
                 checked += 1;
             }
         }
-        assert!(checked > 2_000, "only {checked} levels were checked: the test has lost its sense");
+        assert!(checked > 2_000, "only {checked} levels were checked: the test shows nothing");
     }
 }

@@ -8,6 +8,8 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+#[cfg(test)]
+mod fixtures;
 pub mod instrument;
 pub mod ladder;
 pub mod ledger;

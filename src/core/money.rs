@@ -1,12 +1,12 @@
 //! Exact decimal money.
 //!
 //! Every price, quantity, amount and fee is a [`Decimal`]: a 96-bit integer and a power of ten. Binary
-//! floats are not used anywhere in the core, and `make check` refuses them.
+//! floats are not used anywhere in the core: `make check` refuses them.
 //!
 //! How numbers stay in range:
 //!
 //! 1. Numbers from outside enter through [`parse`] alone, which bounds them so that a product of two cannot overflow.
-//! 2. A sum that the ledger keeps is checked by [`kept_sum`]: one that is too large contradicts the facts before it.
+//! 2. A sum that the ledger keeps is checked by `kept_sum`: one that is too large contradicts the facts before it.
 //! 3. A formula that may overflow (a power, a quotient, a price) uses checked operations; the ladder names the level.
 //! 4. What is only compared or summed for a moment saturates. Kept sums are so far below the largest `Decimal` that a
 //!    sum of them does not; and an amount that does is above every limit, so that no order is placed.
@@ -20,10 +20,10 @@ const BOUND: Decimal = Decimal::from_parts(0x107A_4000, 0x0000_5AF3, 0, false, 0
 /// Sums that are kept are smaller than this: ten thousand of them still add up.
 const KEPT_BOUND: Decimal = Decimal::from_parts(0xA100_0000, 0x1BCE_CCED, 0x0000_D3C2, false, 0); // 10^24
 
-/// Why a text is not a number this program takes.
+/// Why a text is refused as a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotADecimal {
-    /// Not of the form `-?digits[.digits]`; exponents, signs of plus, blanks and NaN are refused.
+    /// Not of the form `-?digits[.digits]`; exponents, plus signs, blanks and NaN are refused.
     Malformed,
     /// More than 28 significant digits, or not smaller than 10^14.
     OutOfRange,
@@ -43,7 +43,7 @@ impl std::error::Error for NotADecimal {}
 /// Reads a plain decimal number exactly.
 ///
 /// # Errors
-/// [`NotADecimal`] when the text is no plain decimal or cannot be held exactly. Nothing is ever rounded.
+/// [`NotADecimal`] when the text is not a plain decimal or cannot be held exactly. Nothing is ever rounded.
 pub fn parse(text: &str) -> Result<Decimal, NotADecimal> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = match digits.split_once('.') {
@@ -124,7 +124,7 @@ pub fn quotient_ceil(numerator: Decimal, denominator: Decimal, step: Decimal) ->
     if floor.checked_mul(denominator)? == numerator { Some(floor) } else { floor.checked_add(step) }
 }
 
-/// The text the wire, the journal and people get: no exponent, no trailing zeros.
+/// The number as the wire, the journal and people get it: no exponent, no trailing zeros.
 pub fn text(value: Decimal) -> String {
     value.normalize().to_string()
 }
@@ -136,11 +136,8 @@ pub fn fraction(percent: Decimal) -> Decimal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::d;
     use super::*;
-
-    fn d(text: &str) -> Decimal {
-        parse(text).unwrap()
-    }
 
     #[test]
     fn plain_decimals_are_read_exactly() {
@@ -165,6 +162,21 @@ mod tests {
     fn the_product_of_two_numbers_from_outside_never_overflows() {
         let largest = d("99999999999999.99999999999999");
         assert!(largest.checked_mul(largest).is_some());
+    }
+
+    #[test]
+    fn a_kept_sum_stays_below_10_to_the_24() {
+        let half = Decimal::from_i128_with_scale(500_000_000_000_000_000_000_000, 0);
+        assert_eq!(kept_sum(half, half), None);
+        assert!(kept_sum(half, half - Decimal::ONE).is_some());
+        assert_eq!(kept_sum(Decimal::MAX, Decimal::MAX), None);
+    }
+
+    #[test]
+    fn a_share_is_cut_even_where_the_product_overflows() {
+        assert_eq!(share(d("10"), d("1"), d("3"), 12), d("3.333333333333"));
+        assert_eq!(share(Decimal::MAX, d("50"), d("50"), 12), Decimal::MAX);
+        assert_eq!(share(d("10"), d("1"), Decimal::ZERO, 12), Decimal::ZERO);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Orders: their names, what is asked for, what the exchange reports, and executions.
+//! Orders: their names, what they ask for, what the exchange reports of them, and executions.
 //!
-//! An order's name is computed, never drawn: bot, cycle, slot and attempt make the `orderLinkId`. A bot that
-//! lost its memory names the same order again, and the exchange refuses the second one of a name.
+//! An order's name is computed, never random: bot, cycle, slot and attempt make the `orderLinkId`. A bot that
+//! lost its memory gives the same order the same name again, and the exchange refuses the duplicate.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::money::{self, Decimal};
 use super::time::Timestamp;
 
-/// The name of a bot: 1 to 8 of `[a-z0-9]`. The first part of the name of each of its orders.
+/// The name of a bot: 1 to 8 of `[a-z0-9]`. The name of each of its orders begins with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BotName(String);
@@ -23,7 +23,7 @@ impl BotName {
         if fits {
             Ok(Self(name.to_owned()))
         } else {
-            Err(format!("{name:?} is no bot name: 1 to 8 of the letters a-z and the digits 0-9"))
+            Err(format!("{name:?} is not a bot name: 1 to 8 of the letters a-z and the digits 0-9"))
         }
     }
 
@@ -95,10 +95,10 @@ impl fmt::Display for Slot {
     }
 }
 
-/// Names of cycles after this one may be too long for the exchange: such a name is not this bot's.
+/// The last cycle whose names surely fit the exchange. A name of a later one is not this bot's.
 const LAST_CYCLE: u64 = 9_999_999_999;
 
-/// An order of this bot, whichever attempt it is. With the bot's name it is the `orderLinkId`.
+/// Which order of this bot: one attempt in one slot of one cycle. With the bot's name it makes the `orderLinkId`.
 ///
 /// Orders of one cycle sort by slot, then attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -119,12 +119,12 @@ impl OrderKey {
         format!("{bot}-{self}")
     }
 
-    /// The key in an `orderLinkId`, if that is one of this bot's.
+    /// The key in an `orderLinkId`, if it is one of this bot's.
     pub fn of_link_id(bot: &BotName, link_id: &str) -> Option<Self> {
         Self::parse(link_id.strip_prefix(bot.as_str())?.strip_prefix('-')?)
     }
 
-    /// Only what this program writes is taken: no leading zeros, no plus signs, and no number without room for the next.
+    /// Accepts only what this program writes: no leading zeros, no plus signs, and no attempt that cannot be followed.
     fn parse(text: &str) -> Option<Self> {
         fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
             let plain = digits == "0" || digits.starts_with(|first| matches!(first, '1'..='9'));
@@ -163,7 +163,7 @@ impl fmt::Display for OrderKey {
 impl TryFrom<String> for OrderKey {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("{text:?} is no order key"))
+        Self::parse(&text).ok_or_else(|| format!("{text:?} is not an order key"))
     }
 }
 
@@ -210,7 +210,7 @@ impl OrderSpec {
         }
     }
 
-    /// The most quote coin that it can still cost when nothing of it has been filled; zero for sells.
+    /// The most quote coin that it can cost; zero for sells.
     pub fn notional(&self) -> Decimal {
         match self {
             Self::MarketBuy { amount } => *amount,
@@ -219,7 +219,7 @@ impl OrderSpec {
         }
     }
 
-    /// The quantity in base coin, where the order is sized in it.
+    /// The quantity, if the order is sized in base coin.
     pub fn quantity(&self) -> Option<Decimal> {
         match self {
             Self::MarketBuy { .. } => None,
@@ -246,11 +246,11 @@ impl fmt::Display for OrderSpec {
     }
 }
 
-/// Whether the exchange still works on an order.
+/// Where an order stands on the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
-    /// It may still be filled. A status this program does not know counts as open: it is asked for again.
+    /// It may still be filled. An unknown status counts as open: the order is queried again.
     Open,
     /// Filled in full.
     Filled,
@@ -272,7 +272,7 @@ impl OrderStatus {
 pub struct OrderReport {
     /// `orderLinkId`; empty for orders placed by hand.
     pub link_id: String,
-    /// The exchange's own name of the order.
+    /// The exchange's own id of the order.
     pub order_id: String,
     /// What was asked for.
     pub spec: OrderSpec,
@@ -282,12 +282,11 @@ pub struct OrderReport {
     pub executed_quantity: Decimal,
     /// `cumExecValue`, in quote coin.
     pub executed_value: Decimal,
-    /// Whether it ended because it would have taken liquidity although maker-only was asked
-    /// (`EC_PostOnlyWillTakeLiquidity`).
+    /// Whether it was maker-only and ended because it would have taken liquidity (`EC_PostOnlyWillTakeLiquidity`).
     pub maker_only_refused: bool,
     /// `rejectReason` or `cancelType`, for people; may be empty.
     pub reason: String,
-    /// When the exchange took it.
+    /// When the exchange accepted it.
     pub created: Timestamp,
     /// When the exchange last changed it.
     pub updated: Timestamp,
@@ -296,11 +295,11 @@ pub struct OrderReport {
 /// One fill.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
-    /// Unique for ever; an execution is booked once by this name.
+    /// Unique; each execution is booked once.
     pub exec_id: String,
     /// `orderLinkId`; empty for orders placed by hand.
     pub link_id: String,
-    /// The exchange's name of the order.
+    /// The exchange's own id of the order.
     pub order_id: String,
     /// Which way.
     pub side: Side,
@@ -308,7 +307,7 @@ pub struct Execution {
     pub price: Decimal,
     /// In base coin.
     pub quantity: Decimal,
-    /// `execValue`, in quote coin, as the exchange says it.
+    /// `execValue`, in quote coin, as the exchange gives it.
     pub value: Decimal,
     /// In `fee_coin`; negative for a rebate.
     pub fee: Decimal,
@@ -347,24 +346,9 @@ mod tests {
 
     #[test]
     fn names_of_others_are_not_ours() {
-        for text in [
-            "",
-            "btc",
-            "btc-1",
-            "btc-1-0b",
-            "eth-1-0b-1",
-            "btc2-1-0b-1",
-            "btc-1-0b-1-",
-            "btc-01-0b-1",
-            "btc-1-0b-+1",
-            "btc-1-300b-1",
-            "btc-10000000000-0b-1",
-            "btc-1-0b-4294967295",
-            "btc-1-1x-1",
-            "btc-1-0q-1",
-            "btc-1--1",
-            "BTC-1-0b-1",
-        ] {
+        let names = " btc btc-1 btc-1-0b eth-1-0b-1 btc2-1-0b-1 btc-1-0b-1- btc-01-0b-1 btc-1-0b-+1 btc-1-300b-1 \
+                     btc-1-1x-1 btc-1-0q-1 btc-1--1 BTC-1-0b-1 btc-10000000000-0b-1 btc-1-0b-4294967295";
+        for text in names.split(' ') {
             assert_eq!(OrderKey::of_link_id(&bot(), text), None, "{text:?}");
         }
     }

@@ -51,7 +51,7 @@ pub struct Parameters {
     pub deviation_from: DeviationFrom,
     /// Rebuys resting at once, at least 1.
     pub active_rebuys: u8,
-    /// From a buy's fill to the sell that offers it.
+    /// From a buy's fill to the sell of what it bought.
     pub sell_delay: Duration,
     /// From that sell to the rebuy below.
     pub rebuy_delay: Duration,
@@ -59,15 +59,15 @@ pub struct Parameters {
     pub cycle_delay: Duration,
     /// Stop after so many cycles; 0 is never.
     pub max_cycles: u64,
-    /// The ladder may never cost more.
+    /// The most that the ladder may cost.
     pub max_capital: Decimal,
-    /// Below the average cost by this: cancel all, sell at market.
+    /// This far below the average cost, everything is cancelled and sold at market.
     pub stop_loss_percent: Option<Decimal>,
     /// A cycle older than this is closed at market.
     pub time_limit: Option<Duration>,
-    /// Limit orders as maker-only.
+    /// Whether limit orders are maker-only.
     pub post_only: bool,
-    /// Assumed until fills show the real one; a fraction.
+    /// Assumed until fills show the real one; as a fraction.
     pub fee_rate: Decimal,
 }
 

@@ -1,16 +1,16 @@
-//! Rebuilding a ledger that was lost, from what the exchange alone still tells.
+//! Rebuilding a lost journal from what the exchange still remembers.
 //!
-//! In: every order and execution of this bot that the exchange lists. Out: the records that lead to the ledger which an
-//! intact journal would have given, as far as the past is told, and in words what is not.
+//! In: every order and execution of this bot that the exchange lists. Out: the records that lead to the ledger of an
+//! intact journal, as far back as the exchange remembers, and in words what is missing.
 //!
-//! Orders have names that can be computed, so each one says to which cycle, level and side it belongs. The cycles are
-//! replayed in the order in which things happened, beginning with the oldest from which on nothing is missing: what an
-//! order was executed for must be covered by executions, and the first cycle must have its base order. So position, costs, orders
-//! and level states come out as they were, to the last digit.
+//! Orders have names that can be computed, so each one says to which cycle, slot and attempt it belongs. The cycles are
+//! replayed in the order of events, from the oldest one after which nothing is missing: executions must cover what each
+//! order reports as executed, and the first cycle must have its base order. So positions, costs, orders and the states of
+//! levels come out as they were, to the last digit.
 //!
-//! What cannot be known: profit and fees of cycles older than the exchange remembers; the dust they left, beyond what
-//! later sells prove to have been there; whether an attempt was refused. If the newest cycle itself is incomplete, nothing
-//! of it is guessed: its orders are left as they are, and the missing parts are named.
+//! What cannot be known: profit and fees of cycles that the exchange has forgotten; the dust they left, beyond what later
+//! sells prove; whether an attempt was refused. If the newest cycle is incomplete, nothing is guessed: its orders are left
+//! alone, and the missing parts are named.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,25 +23,28 @@ use super::reconcile;
 use super::record::{ExitCause, Record};
 use super::time::Timestamp;
 
-/// So often the dust of forgotten cycles is added to before a cycle counts as incomplete.
+/// How often dust of forgotten cycles is added before a cycle counts as incomplete.
 const DUST_ROUNDS: u32 = 50;
 
 /// What can be rebuilt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// To be written to the empty journal, in this order; none, if this bot has never traded.
+    /// For the empty journal, in this order; none if this bot has never traded.
     pub records: Vec<Record>,
     /// What is missing of the newest cycle; empty if it is complete.
     pub missing: Vec<String>,
 }
 
-/// An order and its fills.
-struct Told<'a> {
+/// An order and its executions, as the exchange lists them.
+struct Listed<'a> {
     report: &'a OrderReport,
     executions: Vec<&'a Execution>,
 }
 
-/// What happened, in the order in which it can be replayed within one moment.
+/// The orders of one cycle.
+type ListedOrders<'a> = BTreeMap<OrderKey, Listed<'a>>;
+
+/// What happened to an order. Events of one moment are replayed in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Placed,
@@ -49,15 +52,15 @@ enum Event {
     Closed,
 }
 
-/// Why a replay does not work.
-enum Trouble {
-    /// A sell offered more than is known to have been held.
-    Short(Decimal),
+/// Why a replay fails.
+enum ReplayError {
+    /// A sell offered this much more than is known to have been held, in base coin.
+    Oversold(Decimal),
     /// Something else does not fit.
-    Contradiction(String),
+    Inconsistent(String),
 }
 
-/// Rebuilds what the orders and executions of a bot add up to. Of an order that is listed twice the newest row counts.
+/// Rebuilds what the orders and executions of a bot add up to. If an order is listed twice, its newest row counts.
 pub fn rebuild(
     bot: &BotName,
     mode: TakeProfitMode,
@@ -67,35 +70,32 @@ pub fn rebuild(
 ) -> Rebuilt {
     let cycles = by_cycle(bot, orders, executions);
     let Some(newest) = newest_cycle(bot, orders, executions) else { return Rebuilt::default() };
+    let dust_limit = dust_limit(orders, instrument);
     let replay = |first: u64| {
-        let mut carry = Decimal::ZERO;
+        let mut dust = Decimal::ZERO;
         for _ in 0..DUST_ROUNDS {
-            match replay(&cycles, first, newest, carry, mode, instrument) {
-                Err(Trouble::Short(by)) => match carry.checked_add(by) {
-                    Some(more) if more < dust_limit(orders, instrument) => carry = more,
-                    _ => return Err(format!("{} that were offered", money::text(by))),
-                },
-                Err(Trouble::Contradiction(what)) => return Err(what),
+            match replay(&cycles, first, newest, dust, mode, instrument) {
+                Err(ReplayError::Oversold(by)) if dust.saturating_add(by) < dust_limit => {
+                    dust = dust.saturating_add(by)
+                }
+                Err(ReplayError::Oversold(by)) => return Err(format!("{} that were offered", money::text(by))),
+                Err(ReplayError::Inconsistent(what)) => return Err(what),
                 Ok(records) => return Ok(records),
             }
         }
         Err("more dust than there can be".to_owned())
     };
-    let mut missing = cycles.get(&newest).map_or_else(Vec::new, |told| gaps(bot, told));
-    if !cycles.contains_key(&newest) {
-        missing.push(format!("every order of cycle {newest}"));
-    }
-    // Each older cycle tells more: dust, profit. The oldest beginning that works is taken.
-    let complete: Vec<u64> =
-        cycles.iter().rev().take_while(|(_, told)| gaps(bot, told).is_empty()).map(|(cycle, _)| *cycle).collect();
-    for first in complete.iter().rev() {
-        if cycles.get(first).is_some_and(lacks_base) {
-            if *first == newest {
-                missing.push(format!("the base order of cycle {newest}"));
-            }
-            continue;
-        }
-        match replay(*first) {
+    let mut missing = match cycles.get(&newest) {
+        Some(listed) => gaps(bot, listed),
+        None => vec![format!("every order of cycle {newest}")],
+    };
+    // Older cycles tell more: dust and profit. The oldest one that a replay can begin with is taken.
+    let complete: Vec<_> = cycles.iter().rev().take_while(|(_, listed)| gaps(bot, listed).is_empty()).collect();
+    for (first, listed) in complete.into_iter().rev() {
+        // A replay needs the base order of its first cycle, even one without fills: the exchange remembers orders with
+        // fills for longer, and a cycle without a base order may sell what an older one left.
+        let base = listed.keys().any(|key| key.slot == Slot::Buy(0));
+        match if base { replay(*first) } else { Err(format!("the base order of cycle {first}")) } {
             Ok(records) => return Rebuilt { records, missing: Vec::new() },
             Err(what) if *first == newest => missing.push(what),
             Err(_) => {}
@@ -114,54 +114,47 @@ fn by_cycle<'a>(
     bot: &BotName,
     orders: &'a [OrderReport],
     executions: &'a [Execution],
-) -> BTreeMap<u64, BTreeMap<OrderKey, Told<'a>>> {
-    let mut cycles: BTreeMap<u64, BTreeMap<OrderKey, Told<'a>>> = BTreeMap::new();
+) -> BTreeMap<u64, ListedOrders<'a>> {
+    let mut cycles: BTreeMap<u64, ListedOrders<'a>> = BTreeMap::new();
     for report in orders {
         let Some(key) = OrderKey::of_link_id(bot, &report.link_id) else { continue };
-        let told = cycles.entry(key.cycle).or_default().entry(key).or_insert(Told { report, executions: Vec::new() });
-        let news = |row: &OrderReport| (row.status.is_closed(), row.executed_quantity, row.updated);
-        if news(report) > news(told.report) {
-            told.report = report;
+        let listed =
+            cycles.entry(key.cycle).or_default().entry(key).or_insert(Listed { report, executions: Vec::new() });
+        let progress = |row: &OrderReport| (row.status.is_closed(), row.executed_quantity, row.updated);
+        if progress(report) > progress(listed.report) {
+            listed.report = report;
         }
     }
     let mut seen = BTreeSet::new();
     for execution in executions {
         let Some(key) = OrderKey::of_link_id(bot, &execution.link_id) else { continue };
-        let told = cycles.get_mut(&key.cycle).and_then(|cycle| cycle.get_mut(&key));
-        if let (Some(told), true) = (told, seen.insert(execution.exec_id.as_str())) {
-            told.executions.push(execution);
+        let listed = cycles.get_mut(&key.cycle).and_then(|cycle| cycle.get_mut(&key));
+        if let (Some(listed), true) = (listed, seen.insert(execution.exec_id.as_str())) {
+            listed.executions.push(execution);
         }
     }
     cycles
 }
 
-/// Whether a cycle that did something has no base order. Nothing can begin with it: either its base order is forgotten, or
-/// it had none yet and sells what an older cycle left.
-fn lacks_base(told: &BTreeMap<OrderKey, Told<'_>>) -> bool {
-    // Executed or not: a base order that brought nothing leaves the cycle to sell what raced the last take profit. Orders
-    // with fills are told for longer than those without.
-    !told.is_empty() && !told.keys().any(|key| key.slot == Slot::Buy(0))
-}
-
 /// Which executions of a cycle's orders are missing.
-fn gaps(bot: &BotName, told: &BTreeMap<OrderKey, Told<'_>>) -> Vec<String> {
+fn gaps(bot: &BotName, listed: &ListedOrders<'_>) -> Vec<String> {
     let mut gaps = Vec::new();
-    for (key, told) in told {
-        let quantities = told.executions.iter().map(|execution| execution.quantity);
+    for (key, listed) in listed {
+        let quantities = listed.executions.iter().map(|execution| execution.quantity);
         let executed = quantities.fold(Decimal::ZERO, Decimal::saturating_add);
-        if executed < told.report.executed_quantity {
+        if executed < listed.report.executed_quantity {
             gaps.push(format!(
                 "executions of {} ({} of {} are told)",
                 key.link_id(bot),
                 money::text(executed),
-                money::text(told.report.executed_quantity)
+                money::text(listed.report.executed_quantity)
             ));
         }
     }
     gaps
 }
 
-/// Dust is worth less than the least order; ten cycles of it are believed.
+/// A cycle leaves dust worth less than the least order: that much is believed, or ten steps if they are more.
 fn dust_limit(orders: &[OrderReport], instrument: &Instrument) -> Decimal {
     let prices = orders.iter().filter_map(|row| row.executed_value.checked_div(row.executed_quantity));
     let least = prices.filter_map(|price| instrument.min_notional.checked_div(price)).min();
@@ -169,28 +162,28 @@ fn dust_limit(orders: &[OrderReport], instrument: &Instrument) -> Decimal {
 }
 
 fn replay(
-    cycles: &BTreeMap<u64, BTreeMap<OrderKey, Told<'_>>>,
+    cycles: &BTreeMap<u64, ListedOrders<'_>>,
     first: u64,
     newest: u64,
-    carry: Decimal,
+    dust: Decimal,
     mode: TakeProfitMode,
     instrument: &Instrument,
-) -> Result<Vec<Record>, Trouble> {
+) -> Result<Vec<Record>, ReplayError> {
     let start = Ledger {
         last_cycle: first.saturating_sub(1),
         instrument: Some(instrument.clone()),
-        carry: Lot { quantity: carry, ..Lot::default() },
+        carry: Lot { quantity: dust, ..Lot::default() },
         ..Ledger::default()
     };
     let mut replay = Replay { ledger: Ledger::default(), records: Vec::new(), mode, instrument };
     let begin = Timestamp::default();
-    replay.take(begin, Record::Snapshot { ledger: Box::new(start) })?;
-    for (cycle, told) in cycles.range(first..=newest) {
-        replay.cycle(*cycle, told)?;
+    replay.apply(begin, Record::Snapshot { ledger: Box::new(start) })?;
+    for (cycle, listed) in cycles.range(first..=newest) {
+        replay.cycle(*cycle, listed)?;
         if *cycle < newest {
             let profit = replay.ledger.cycle.as_ref().map(|cycle| cycle.profit).unwrap_or_default();
-            let end = told.values().map(|told| told.report.updated).max().unwrap_or_default();
-            replay.take(end, Record::CycleClosed { cycle: *cycle, profit })?;
+            let end = listed.values().map(|listed| listed.report.updated).max().unwrap_or_default();
+            replay.apply(end, Record::CycleClosed { cycle: *cycle, profit })?;
         }
     }
     Ok(replay.records)
@@ -204,64 +197,63 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn take(&mut self, time: Timestamp, record: Record) -> Result<(), Trouble> {
-        self.ledger.apply(time, &record).map_err(|contradiction| Trouble::Contradiction(contradiction.to_string()))?;
+    fn apply(&mut self, time: Timestamp, record: Record) -> Result<(), ReplayError> {
+        self.ledger.apply(time, &record).map_err(|error| ReplayError::Inconsistent(error.to_string()))?;
         self.records.push(record);
         Ok(())
     }
 
-    fn cycle(&mut self, number: u64, told: &BTreeMap<OrderKey, Told<'_>>) -> Result<(), Trouble> {
-        let began = told.values().map(|told| told.report.created).min().unwrap_or_default();
-        self.take(began, Record::CycleOpened { cycle: number, began })?;
+    fn cycle(&mut self, number: u64, listed: &ListedOrders<'_>) -> Result<(), ReplayError> {
+        let began = listed.values().map(|listed| listed.report.created).min().unwrap_or_default();
+        self.apply(began, Record::CycleOpened { cycle: number, began })?;
         let mut events: Vec<(Timestamp, Event, OrderKey)> = Vec::new();
-        for (key, told) in told {
-            events.push((told.report.created, Event::Placed, *key));
-            events.extend(
-                told.executions.iter().enumerate().map(|(index, fill)| (fill.time, Event::Executed(index), *key)),
-            );
-            if told.report.status.is_closed() {
-                events.push((told.report.updated, Event::Closed, *key));
+        for (key, listed) in listed {
+            events.push((listed.report.created, Event::Placed, *key));
+            let fills = listed.executions.iter().enumerate();
+            events.extend(fills.map(|(index, fill)| (fill.time, Event::Executed(index), *key)));
+            if listed.report.status.is_closed() {
+                events.push((listed.report.updated, Event::Closed, *key));
             }
         }
         events.sort();
         for (time, event, key) in events {
-            let Some(told) = told.get(&key) else { continue };
+            let Some(listed) = listed.get(&key) else { continue };
             match event {
-                Event::Placed => self.placed(time, key, told.report)?,
+                Event::Placed => self.placed(time, key, listed.report)?,
                 Event::Executed(index) => {
-                    if let Some(fill) = told.executions.get(index) {
-                        self.take(time, Record::Executed { key, execution: (*fill).clone() })?;
+                    if let Some(fill) = listed.executions.get(index) {
+                        self.apply(time, Record::Executed { key, execution: (*fill).clone() })?;
                     }
                 }
                 Event::Closed if self.ledger.order(key).is_some_and(|order| order.is_live()) => {
-                    self.take(time, reconcile::closing(key, told.report))?;
+                    self.apply(time, reconcile::closing(key, listed.report))?;
                 }
                 Event::Closed => {}
             }
         }
-        self.nothing_is_missing()
+        self.check_settled()
     }
 
-    fn placed(&mut self, time: Timestamp, key: OrderKey, report: &OrderReport) -> Result<(), Trouble> {
+    fn placed(&mut self, time: Timestamp, key: OrderKey, report: &OrderReport) -> Result<(), ReplayError> {
         if key.slot == Slot::Exit && self.ledger.cycle.as_ref().is_some_and(|cycle| cycle.exit.is_none()) {
-            self.take(time, Record::ExitDecided { cause: ExitCause::Found })?;
+            self.apply(time, Record::ExitDecided { cause: ExitCause::Found })?;
         }
         let offer = match (key.slot, report.spec.quantity(), &self.ledger.cycle) {
             (Slot::Sell(_) | Slot::Exit, Some(quantity), Some(cycle)) => {
                 let offer = reconcile::offer_of(cycle, key.slot, quantity, Some(self.mode), self.instrument);
-                Some(offer.map_err(Trouble::Short)?)
+                Some(offer.map_err(ReplayError::Oversold)?)
             }
             _ => None,
         };
         let (order_id, spec) = (report.order_id.clone(), report.spec.clone());
-        self.take(time, Record::OrderAdopted { key, order_id, spec, offer })
+        self.apply(time, Record::OrderAdopted { key, order_id, spec, offer })
     }
 
     /// Every closed order is settled: its executions are complete.
-    fn nothing_is_missing(&self) -> Result<(), Trouble> {
+    fn check_settled(&self) -> Result<(), ReplayError> {
         let orders = self.ledger.cycle.iter().flat_map(|cycle| cycle.live_orders());
         match orders.into_iter().find(|(_, order)| matches!(order.state, OrderState::Closed { .. })) {
-            Some((key, _)) => Err(Trouble::Contradiction(format!("executions of order {key}"))),
+            Some((key, _)) => Err(ReplayError::Inconsistent(format!("executions of order {key}"))),
             None => Ok(()),
         }
     }
@@ -269,30 +261,12 @@ impl Replay<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{d, instrument};
     use super::super::order::{OrderSpec, OrderStatus, Side};
     use super::*;
 
-    fn d(text: &str) -> Decimal {
-        money::parse(text).unwrap()
-    }
-
     fn bot() -> BotName {
         BotName::new("t").unwrap()
-    }
-
-    fn instrument() -> Instrument {
-        Instrument {
-            symbol: "BTCUSDT".to_owned(),
-            base_coin: "BTC".to_owned(),
-            quote_coin: "USDT".to_owned(),
-            tick_size: d("0.01"),
-            quantity_step: d("0.000001"),
-            amount_step: d("0.00000001"),
-            min_notional: d("5"),
-            max_limit_quantity: d("100"),
-            max_market_quantity: d("50"),
-            trading: true,
-        }
     }
 
     fn base_order(cycle: u64) -> (OrderReport, Execution) {

@@ -11,10 +11,10 @@
 //! | nothing (this cycle or a later one) | adopted, or stray | adopted, or stray if it has fills | nothing |
 //! | forgotten (an earlier attempt or cycle) | nothing from the stream; stray from an answer | nothing | nothing |
 //!
-//! The stream may be late, doubled and out of order: its rows can add facts, never take one back.
+//! The stream may be late, repeated and out of order: its rows can add facts, but never take one back.
 //!
-//! A fill is booked for an order that is live; or for one of the cycle that was closed last, if nobody knew of it then: a
-//! power cut can take the record of an order that is still on its way.
+//! A fill is booked if its order is live, or if its order belongs to the last closed cycle and was unknown then: a power
+//! cut can lose the record of an order in flight.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use super::parameters::TakeProfitMode;
 use super::record::{AlarmCause, ExitCause, Offer, Record};
 use super::time::Timestamp;
 
-/// How far the exchange's clock may be from ours when "created before the cycle" is judged.
+/// How far the exchange's clock may differ from ours when an order is judged to be older than the cycle.
 const CLOCK_MARGIN: Duration = Duration::from_secs(60);
 
 /// What the ledger believes of an order of this bot.
@@ -40,30 +40,30 @@ pub enum Belief {
     Closed,
     /// Settled, and not as absent.
     Settled,
-    /// Settled as refused when it was sent. The exchange may have looked at its funds or filters before its name, which
-    /// an order that nobody remembers had taken.
+    /// Settled as refused when it was submitted. The exchange may have checked funds or filters before the name, which a
+    /// forgotten order may already have used.
     Refused,
     /// Settled as never arrived.
     Absent,
-    /// Not in the ledger, and not to be expected: an earlier attempt or an earlier cycle.
+    /// Not in the ledger, and rightly so: an earlier attempt or an earlier cycle.
     Forgotten,
-    /// Not in the ledger, but it could be: this cycle or a later one.
+    /// Not in the ledger, but it could belong there: this cycle or a later one.
     Nothing,
 }
 
 /// Where a report comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The private stream: perhaps late, doubled or out of order.
+    /// The private stream: perhaps late, repeated or out of order.
     Stream,
-    /// An answer to a question asked after everything else that is known.
+    /// The answer to a query that was sent after everything else became known.
     Answer,
 }
 
 /// What follows from a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// These facts, in this order; none, if it says nothing new.
+    /// These facts, in this order; none if the report says nothing new.
     Facts(Vec<Record>),
     /// An order with this bot's name that should not be there.
     Stray,
@@ -87,7 +87,7 @@ pub fn belief(ledger: &Ledger, key: OrderKey) -> Belief {
     }
 }
 
-/// What follows from what the exchange says of an order.
+/// What follows from a report of an order.
 pub fn report(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Source) -> Finding {
     let closed = report.status.is_closed();
     let believed = belief(ledger, key);
@@ -109,9 +109,8 @@ pub fn report(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Sour
     }
 }
 
-/// What follows from an execution: the fact that it is to be booked, unless it is booked already or belongs to an
-/// order that is settled. `None` too for an order that the ledger does not have: that is to be adopted first. Only what an
-/// order bought whose cycle is closed is booked without it.
+/// What follows from an execution: that it is booked. `None` if it is booked already, or its order is settled or not in the
+/// ledger: such an order must be adopted first. Only a late buy of the last closed cycle is booked without its order.
 pub fn execution(ledger: &Ledger, key: OrderKey, execution: &Execution) -> Option<Record> {
     let new = match ledger.order(key) {
         Some(order) => order.is_live() && !order.exec_ids.contains(&execution.exec_id),
@@ -123,8 +122,8 @@ pub fn execution(ledger: &Ledger, key: OrderKey, execution: &Execution) -> Optio
     new.then(|| Record::Executed { key, execution: execution.clone() })
 }
 
-/// Why no new buys may be made after an execution: it sold for a cycle that is closed, and nobody knew of its order. What it
-/// sold was written off, or is still counted as held.
+/// The alarm that an execution raises if it is a sale for the last closed cycle by an order that was unknown then. What it
+/// sold has been written off, or is still counted as held.
 pub fn late_sale(ledger: &Ledger, key: OrderKey, execution: &Execution) -> Option<Record> {
     let cause = AlarmCause::LostHistory;
     let late = execution.side == Side::Sell && ledger.is_late(key, &execution.exec_id);
@@ -139,7 +138,7 @@ pub fn late_sale(ledger: &Ledger, key: OrderKey, execution: &Execution) -> Optio
     (late && !ledger.alarms.contains_key(&cause)).then(|| Record::Alarmed { cause, message: message() })
 }
 
-/// Whether the exchange reports more executed than is booked.
+/// Whether the exchange reports a larger executed quantity than is booked.
 pub fn lacks_executions(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> bool {
     ledger.order(key).is_some_and(|order| order.is_live() && order.executed_quantity < report.executed_quantity)
 }
@@ -148,8 +147,8 @@ fn is_history(ledger: &Ledger, report: &OrderReport) -> bool {
     ledger.cycle.as_ref().is_some_and(|cycle| is_older_than_cycle(ledger, cycle, report))
 }
 
-/// A moment before which no order of a cycle can have been placed: when it was opened, or, if the journal lost that and only
-/// some order of it was found, when the one before it was.
+/// A moment before which no order of a cycle can have been placed: when the cycle opened. If the journal lost that, and the
+/// cycle is known only from an order found later, it is when the cycle before it opened.
 fn beginning(ledger: &Ledger, cycle: &Cycle) -> Timestamp {
     let seen = cycle.attempts(Slot::Buy(0)).any(|(_, order)| order.reason.is_some());
     match &ledger.closed {
@@ -160,7 +159,7 @@ fn beginning(ledger: &Ledger, cycle: &Cycle) -> Timestamp {
 
 fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<Record> {
     if is_history(ledger, report) {
-        return name_of_an_older_order(key, report);
+        return name_of_older_order(key, report);
     }
     let mut facts = vec![Record::OrderAccepted { key, order_id: report.order_id.clone() }];
     facts.extend(amendment(ledger, key, report, Source::Answer));
@@ -170,9 +169,9 @@ fn settle_planned(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Vec<R
     facts
 }
 
-/// The name belongs to an order of an earlier life: ours was never taken. If that one has fills, what it bought or sold
-/// is not in this ledger, and cannot be: that is said, and stops new buys.
-fn name_of_an_older_order(key: OrderKey, report: &OrderReport) -> Vec<Record> {
+/// The name belongs to an older order, and ours was never accepted. If the older one has fills, what it traded cannot be in
+/// this ledger: an alarm says so and stops new buys.
+fn name_of_older_order(key: OrderKey, report: &OrderReport) -> Vec<Record> {
     let closed = closed_without_fills(key, "the name was used by an order older than this cycle".to_owned());
     if report.executed_quantity.is_zero() {
         return vec![closed];
@@ -187,12 +186,12 @@ fn name_of_an_older_order(key: OrderKey, report: &OrderReport) -> Vec<Record> {
     vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, closed]
 }
 
-/// Whether a bot of the same name had this order in an earlier life, when cycles were numbered as they are now.
+/// Whether a closed order is older than the cycle: another life of a bot of this name, in which cycles had the same numbers.
 fn is_older_than_cycle(ledger: &Ledger, cycle: &Cycle, report: &OrderReport) -> bool {
     report.status.is_closed() && report.created < beginning(ledger, cycle).before(CLOCK_MARGIN)
 }
 
-/// That an order ended and nothing of it was executed.
+/// The fact that an order ended without fills.
 pub fn closed_without_fills(key: OrderKey, message: String) -> Record {
     Record::OrderClosed {
         key,
@@ -215,8 +214,8 @@ pub(super) fn closing(key: OrderKey, report: &OrderReport) -> Record {
     }
 }
 
-/// Somebody else may amend an order. Only an answer tells: a row of the stream may be older than the order's present
-/// numbers. Market orders cannot be amended, and how their size is reported differs.
+/// Somebody else may amend an order. Only an answer shows it: a row of the stream may be older than the order's present
+/// price and quantity. Market orders cannot be amended, and their size is reported differently.
 fn amendment(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Source) -> Vec<Record> {
     let numbers = |spec: &OrderSpec| match spec {
         OrderSpec::Limit { price, quantity, .. } => Some((*price, *quantity)),
@@ -232,8 +231,8 @@ fn amendment(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Sourc
     }
 }
 
-/// The facts by which an unknown order of this bot becomes part of the ledger, if it fits into it: the journal lost its
-/// tail, or all of it. `None` if it does not fit, or ended without having done anything.
+/// The facts that make an unknown order of this bot part of the ledger: the journal has lost its tail, or all of it. `None`
+/// if the order does not fit into the ledger.
 fn adoption(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Option<Vec<Record>> {
     let mut facts = Vec::new();
     let next;
@@ -246,7 +245,7 @@ fn adoption(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Option<Vec<
         }
         Some(_) => return None,
         None => {
-            // This order may be a late one of its cycle, which began after the one before it had ended.
+            // The order may not be the first of its cycle, which can have begun as soon as the one before it ended.
             let began = ledger.last_end.map_or(report.created, |end| end.min(report.created));
             facts.push(Record::CycleOpened { cycle: key.cycle, began });
             next = ledger.next_cycle(key.cycle, began);
@@ -274,8 +273,11 @@ fn adoption(ledger: &Ledger, key: OrderKey, report: &OrderReport) -> Option<Vec<
     Some(facts)
 }
 
-/// What an adopted sell must have been offering: its own level's lot if that is enough (and the cycle sells lot by lot,
-/// where that is known), else everything. An error says how much is lacking.
+/// What an adopted sell must be offering: the lot of its own level if that is enough and the mode, where known, is not
+/// `average`; else everything.
+///
+/// # Errors
+/// How much is lacking, in base coin.
 pub(super) fn offer_of(
     cycle: &Cycle,
     slot: Slot,
@@ -297,7 +299,7 @@ pub(super) fn offer_of(
     Ok(Offer { levels, cost: lots.cost_of_part(quantity, instrument) })
 }
 
-/// From when on an order's executions are to be looked for.
+/// The moment from which an order's executions must be searched.
 pub fn executions_from(ledger: &Ledger, cycle: &Cycle, order: &Order) -> Timestamp {
     let placed = if order.was_placed_unseen() { beginning(ledger, cycle).min(order.planned) } else { order.planned };
     placed.before(CLOCK_MARGIN)

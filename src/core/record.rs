@@ -1,4 +1,4 @@
-//! The facts that the journal holds, one after another. The ledger is what they add up to.
+//! The facts that the journal holds, in order. The ledger is what they add up to.
 //!
 //! A record is written before it takes effect: before an order is sent ([`Record::OrderPlanned`]), before a
 //! cancel is asked for, before a fill changes what the strategy sees.
@@ -15,9 +15,9 @@ use super::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Record {
-    /// The first line of every journal file.
+    /// The first line of each journal file.
     Journal {
-        /// The version of the format; a program refuses one that is newer than its own.
+        /// The version of the format; a program refuses one newer than its own.
         format: u32,
     },
     /// A process began to trade.
@@ -28,15 +28,15 @@ pub enum Record {
         environment: String,
         /// The bot's name.
         bot: BotName,
-        /// What it trades by from here on.
+        /// The parameters from here on.
         parameters: Parameters,
     },
-    /// The process ended as asked.
+    /// The process stopped in order.
     Stopped {
         /// Why, for people.
         reason: String,
     },
-    /// The process has compared everything with the exchange, and nothing is in doubt: from here on it misses nothing.
+    /// The process has compared everything with the exchange and nothing is in doubt. From here on it misses nothing.
     Reconciled,
     /// The instrument as it is from here on.
     InstrumentSeen {
@@ -47,7 +47,7 @@ pub enum Record {
     CycleOpened {
         /// Its number.
         cycle: u64,
-        /// When, by the exchange's clock: earlier than this record if the cycle was found on the exchange.
+        /// When, by the exchange's clock; earlier than this record if the cycle was found on the exchange.
         began: Timestamp,
     },
     /// An order is about to be sent. Until a later record settles it, its fate is unknown.
@@ -58,17 +58,17 @@ pub enum Record {
         spec: OrderSpec,
         /// For sells: what they offer.
         offer: Option<Offer>,
-        /// Why it exists and from which numbers.
+        /// Why it exists, and the numbers it was computed from.
         reason: Reason,
     },
-    /// The exchange took the order.
+    /// The exchange accepted the order.
     OrderAccepted {
         /// Its name.
         key: OrderKey,
-        /// The exchange's name of it.
+        /// The exchange's id of it.
         order_id: String,
     },
-    /// The exchange surely did not take the order.
+    /// The exchange certainly did not accept the order.
     OrderRefused {
         /// Its name.
         key: OrderKey,
@@ -77,18 +77,18 @@ pub enum Record {
         /// What the exchange said.
         message: String,
     },
-    /// The order surely never arrived; its name is still free.
+    /// The order certainly never arrived; its name is still free.
     OrderAbsent {
         /// Its name.
         key: OrderKey,
     },
-    /// The exchange refused the order because its name was used before: it holds, or held, another one of this name. What
-    /// became of that one is asked for; the name is never free again.
+    /// The exchange refused the order because an earlier one used its name. The fate of that one is still unknown; the name
+    /// is never free again.
     NameTaken {
         /// Its name.
         key: OrderKey,
     },
-    /// The exchange has the order with other numbers: somebody amended it.
+    /// Somebody amended the order on the exchange.
     OrderAmended {
         /// Its name.
         key: OrderKey,
@@ -105,16 +105,16 @@ pub enum Record {
         executed_quantity: Decimal,
         /// All that was executed, in quote coin.
         executed_value: Decimal,
-        /// Whether it ended because maker-only was not possible.
+        /// Whether it ended because it was maker-only and would have taken liquidity.
         maker_only_refused: bool,
         /// What the exchange said; may be empty.
         message: String,
     },
-    /// The exchange holds an order of this bot that the journal does not know (its tail or all of it was lost).
+    /// The exchange has an order of this bot that the journal does not know: its tail, or all of it, was lost.
     OrderAdopted {
         /// Its name.
         key: OrderKey,
-        /// The exchange's name of it.
+        /// The exchange's id of it.
         order_id: String,
         /// What it asks for.
         spec: OrderSpec,
@@ -125,7 +125,7 @@ pub enum Record {
     Executed {
         /// The order's name.
         key: OrderKey,
-        /// The fill as the exchange told it.
+        /// The fill as the exchange reported it.
         execution: Execution,
     },
     /// A cancel is about to be sent.
@@ -133,7 +133,7 @@ pub enum Record {
         /// The order's name.
         key: OrderKey,
     },
-    /// The order is still open although a cancel was asked for: it may be asked for again.
+    /// The order is still open although its cancel was asked for. It may be asked for again.
     CancelFailed {
         /// The order's name.
         key: OrderKey,
@@ -143,41 +143,41 @@ pub enum Record {
         /// Why.
         cause: ExitCause,
     },
-    /// Nothing of the cycle rests or is in flight any more. What is still held goes on to the next.
+    /// No order of the cycle rests or is in flight. What is still held goes to the next cycle.
     CycleClosed {
         /// Its number.
         cycle: u64,
         /// Net proceeds less the cost of what was sold, in quote coin; fees in other coins are not in it.
         profit: Decimal,
     },
-    /// Base coin that was held is gone, or may be. It is written off, from the lots that are not offered, the deepest level
-    /// first; its cost is a loss.
+    /// Base coin that was held is gone, or may be. It is written off the lots that are not offered, deepest level first; its
+    /// cost is a loss.
     CoinsMissing {
         /// In base coin.
         quantity: Decimal,
-        /// Why it no longer counts as held. Journals of earlier versions do not say.
+        /// Why it no longer counts as held. Older journals do not say.
         #[serde(default)]
         cause: MissingCause,
     },
     /// Something does not add up: no new buys until it is resolved.
     Alarmed {
-        /// What kind; an alarm of another kind is apart from this one.
+        /// What kind; alarms of different kinds are independent.
         cause: AlarmCause,
-        /// What, and what to do.
+        /// What is wrong, and what to do.
         message: String,
     },
-    /// What raised the alarm is resolved.
+    /// The cause of the alarm is resolved.
     AlarmCleared {
         /// Which alarm.
         cause: AlarmCause,
     },
-    /// What a lost journal is rebuilt with: all of these, in this order. One line of the journal, because half of it would be
-    /// a ledger of its own, and wrong.
+    /// What a lost journal is rebuilt from: all of these, in this order. They share one line of the journal, because half of
+    /// them would make a wrong ledger.
     Rebuilt {
-        /// What happened, as the exchange tells it.
+        /// What happened, by the exchange's account.
         records: Vec<Record>,
     },
-    /// All that the records before this one add up to; they may be dropped.
+    /// What all earlier records add up to; they may be dropped.
     Snapshot {
         /// The ledger.
         ledger: Box<super::ledger::Ledger>,
@@ -185,7 +185,7 @@ pub enum Record {
 }
 
 impl Record {
-    /// The facts in it: those that it holds, or itself.
+    /// The facts in it: those it contains, or itself.
     pub fn facts(&self) -> &[Record] {
         match self {
             Self::Rebuilt { records } => records,
@@ -197,7 +197,7 @@ impl Record {
 /// What a sell offers: which lots, and their cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// The levels whose lots it takes; what it leaves of them stays with the first.
+    /// The levels whose lots it takes from; what it leaves stays with the first.
     pub levels: Vec<u8>,
     /// The part of their cost that goes with it, in quote coin.
     pub cost: Decimal,
@@ -213,31 +213,31 @@ pub enum Reason {
     Rebuy {
         /// The base order's average price.
         base_price: Decimal,
-        /// What the parameters give this level, in quote coin.
+        /// The level's amount by the parameters, in quote coin.
         amount: Decimal,
     },
     /// It takes the profit.
     TakeProfit {
         /// The cost it must return, in quote coin.
         cost: Decimal,
-        /// Percent asked on top, net of fees.
+        /// The profit asked for, net of fees, in percent.
         take_profit_percent: Decimal,
-        /// The sell's fee as a fraction, as far as known when it was placed.
+        /// The fee rate expected when it was placed, as a fraction.
         fee_rate: Decimal,
     },
     /// It closes the cycle at market.
     Exit,
 }
 
-/// Why the exchange did not take an order.
+/// Why the exchange refused an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// Not enough money.
     InsufficientFunds,
-    /// A filter refused the numbers.
+    /// The price or quantity breaks a filter.
     Filter,
-    /// Maker-only was not possible.
+    /// It was maker-only and would have taken liquidity.
     MakerOnly,
     /// Anything else.
     Other,
@@ -247,13 +247,13 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingCause {
-    /// It has left the account: the wallet has said so several times over.
+    /// It has left the account, as the wallet has said several times.
     #[default]
     LeftAccount,
-    /// It was not offered before an absence that was longer than the exchange remembers: an order that the journal lost may
-    /// have sold it.
+    /// It was not offered when an absence began that was longer than the exchange's memory: an order that the journal lost
+    /// may have sold it.
     LongAbsence,
-    /// An order offered it of which the exchange no longer tells: it may have been sold.
+    /// The exchange has forgotten the order that offered it: it may have been sold.
     OrderForgotten,
 }
 
@@ -261,9 +261,9 @@ pub enum MissingCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmCause {
-    /// Orders with this bot's name that it does not know. Cleared when they are gone.
+    /// Orders with this bot's prefix that it does not know. Cleared when they are gone.
     Strays,
-    /// The exchange no longer tells what is needed to know what is held. Cleared by a person who lets the bot close its
+    /// The exchange has forgotten what is needed to know the holdings. Cleared by a person who lets the bot close its
     /// position.
     LostHistory,
 }
@@ -283,6 +283,6 @@ pub enum ExitCause {
     TimeLimit,
     /// The user asked for it.
     Close,
-    /// It was decided before the journal was lost; an order of the exit was found on the exchange.
+    /// It was decided before the journal was lost: an order of the exit was found on the exchange.
     Found,
 }

@@ -1,4 +1,4 @@
-//! Moments, as the exchange counts them.
+//! Moments by the exchange's clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Reads a date with a time in UTC, from 1970 on: `2022-01-31 23:59:00`, with `T` for the space, with a fraction, with `Z` or
-    /// `+00:00` behind it. `None` if it is none.
+    /// Reads a date and time in UTC, from 1970 on: `2022-01-31 23:59:00`, perhaps with `T` for the space, a fraction, and `Z`
+    /// or `+00:00` at the end. `None` if the text is none of these.
     pub fn of_date(text: &str) -> Option<Self> {
-        // On machines of 32 bits the library ends in 2038. Within a century the calendar repeats itself every 28 years.
+        // On 32-bit machines the library's time ends in 2038. Within a century the calendar repeats every 28 years.
         const ROUND: u16 = 28;
         const ROUND_TIME: Duration = Duration::from_secs((28 * 365 + 7) * 24 * 3600);
         let (year, rest) = text.split_at_checked(4)?;
@@ -31,12 +31,12 @@ impl Timestamp {
         Some(Self(0).after(since.checked_add(ROUND_TIME.saturating_mul(rounds.into()))?))
     }
 
-    /// The moment `duration` later; durations beyond the end of time saturate.
+    /// The moment `duration` later; saturates.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(milliseconds(duration)))
     }
 
-    /// The moment `duration` earlier.
+    /// The moment `duration` earlier; saturates.
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(milliseconds(duration)))
     }
@@ -52,7 +52,7 @@ fn milliseconds(duration: Duration) -> i64 {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with milliseconds; a moment outside 1970–9999 as its bare number.
+    /// RFC 3339 in UTC with milliseconds; a moment outside 1970–9999 as a plain number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const YEAR_10000: u64 = 253_402_300_800_000;
         match u64::try_from(self.0) {

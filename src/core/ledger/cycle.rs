@@ -1,4 +1,4 @@
-//! A cycle as the ledger knows it: the lots it holds, its orders, and what is kept of it when it is closed.
+//! A cycle as the ledger knows it: the lots it holds, its orders, and what is kept of it after it is closed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use super::super::record::{ExitCause, Reason, Refusal};
 use super::super::time::Timestamp;
 use super::{Contradiction, contradiction, difference, sum};
 
-/// Cost is divided to this many decimals when a sell ends half filled; the rest keeps the rounding.
+/// The cost of a part is cut to this many decimals; the rest of the lot keeps the rounding.
 pub(super) const COST_SCALE: u32 = 12;
 
-/// So many attempts of a slot that were refused are remembered.
+/// How many refused attempts of a slot are kept.
 const KEPT_REFUSALS: u32 = 4;
 
 /// Quantity and what it cost.
@@ -24,7 +24,7 @@ pub struct Lot {
     pub quantity: Decimal,
     /// Quote coin that left the account for it.
     pub cost: Decimal,
-    /// When the first of it came that has not been offered yet.
+    /// When the oldest part that has not been offered yet was bought.
     pub since: Option<Timestamp>,
 }
 
@@ -40,7 +40,7 @@ pub struct Cycle {
     pub lots: BTreeMap<u8, Lot>,
     /// Every order of the cycle.
     pub orders: BTreeMap<OrderKey, Order>,
-    /// Why it is to be closed at market.
+    /// Why it is being closed at market, if it is.
     pub exit: Option<ExitCause>,
     /// Net proceeds of settled sells less the cost of what they sold, in quote coin.
     pub profit: Decimal,
@@ -50,22 +50,22 @@ pub struct Cycle {
     pub sold: Option<Timestamp>,
 }
 
-/// What is kept of the cycle that was closed last: enough to tell a fill that is news from one that is booked. An order may
-/// still have been on its way when a power cut took the record of it, and arrive after its cycle's end.
+/// What is kept of the last closed cycle: enough to tell a new fill from a booked one. A power cut can lose the record of
+/// an order in flight, which may then be filled after its cycle has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedCycle {
     /// Its number.
     number: u64,
-    /// When it began: the cycle after it began later.
+    /// When it began.
     pub(in crate::core) opened: Timestamp,
-    /// The orders that the ledger held at its end, and whether the exchange took them: then their fills are booked. So are
-    /// those of attempts before these.
+    /// Its orders at its end, and whether the exchange accepted each. The fills of accepted orders and of all earlier
+    /// attempts are booked.
     orders: BTreeMap<OrderKey, bool>,
-    /// Executions that were booked after its end.
+    /// Ids of the executions that were booked after its end.
     late: BTreeSet<String>,
 }
 
-/// One order as the ledger believes it.
+/// One order as the ledger knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// What it asks for.
@@ -78,26 +78,26 @@ pub struct Order {
     pub reason: Option<Reason>,
     /// When it was planned.
     pub planned: Timestamp,
-    /// Whether the exchange refused it because an order of its name was there before.
+    /// Whether the exchange refused it because its name was already used.
     #[serde(default)]
     pub name_taken: bool,
     /// When a cancel was last asked for.
     pub cancel_asked: Option<Timestamp>,
-    /// Whether somebody amended it: then only the exchange knows when it is full.
+    /// Whether somebody amended it. Then only the exchange knows when it is filled.
     pub amended: bool,
     /// Booked, in base coin.
     pub executed_quantity: Decimal,
     /// Booked, in quote coin.
     pub executed_value: Decimal,
-    /// Booked executions less fees in quote coin: what a sell brought.
+    /// The booked value less fees in quote coin: what a sell brought.
     pub proceeds: Decimal,
     /// When the last execution was booked.
     pub last_execution: Option<Timestamp>,
     /// For sells: what was offered.
     pub offered: Lot,
-    /// The level to which an unsold rest returns.
+    /// The level that what was not sold returns to.
     pub home: u8,
-    /// Names of the booked executions; dropped when the order is settled.
+    /// Ids of the booked executions; dropped when the order is settled.
     pub exec_ids: BTreeSet<String>,
     /// How many attempts of this slot were refused in a row before this one.
     pub refused_before: u32,
@@ -109,7 +109,7 @@ pub struct Order {
 pub enum OrderState {
     /// About to be sent, or sent without an answer: its fate is unknown.
     Planned,
-    /// Taken by the exchange and not known to be closed.
+    /// Accepted by the exchange and not known to be closed.
     Open,
     /// Closed on the exchange; executions are still missing.
     Closed {
@@ -159,8 +159,8 @@ impl Lot {
         })
     }
 
-    /// The part of its cost that goes with selling `quantity` of it: all of it with the last whole step, for what
-    /// remains then is dust, which has no cost.
+    /// The part of its cost that goes with selling `quantity` of it. The last whole step takes all of it: what remains is
+    /// dust, which has no cost.
     pub fn cost_of_part(&self, quantity: Decimal, instrument: &Instrument) -> Decimal {
         let sellable = instrument.quantity_down(self.quantity);
         if quantity >= sellable {
@@ -220,12 +220,12 @@ impl Order {
         }
     }
 
-    /// Whether the exchange refused it when it was sent, and so never took it, unless the name was taken already.
+    /// Whether the exchange refused it when it was submitted. It never existed then, unless its name was already used.
     pub fn was_refused_at_once(&self) -> bool {
         matches!(self.end(), Some(End::Refused(_))) && self.order_id.is_none()
     }
 
-    /// Whether every bit of it was executed and booked.
+    /// Whether it was filled in full, and every fill is booked.
     pub fn is_filled(&self) -> bool {
         self.end() == Some(End::Filled)
     }
@@ -264,7 +264,7 @@ impl Order {
         money::share(self.offered.cost, self.executed_quantity, self.offered.quantity, COST_SCALE)
     }
 
-    /// How it ends if the executions that are booked are all there can be.
+    /// How it ended, if the booked executions complete it.
     pub(super) fn settled_by_executions(&self) -> Option<End> {
         match self.state {
             OrderState::Closed { status, executed_quantity } if self.executed_quantity >= executed_quantity => {
@@ -316,7 +316,7 @@ impl Cycle {
         self.orders.iter().filter(|(_, order)| order.is_live()).map(|(key, order)| (*key, order))
     }
 
-    /// The name of the next order of a slot: the first attempt, the same again if that never arrived, else the next.
+    /// The key of a slot's next order: attempt 1, the same attempt again if it never arrived, else the next one.
     pub fn next_key(&self, slot: Slot) -> OrderKey {
         let attempt = match self.latest(slot) {
             None => 1,
@@ -326,9 +326,9 @@ impl Cycle {
         OrderKey { cycle: self.number, slot, attempt }
     }
 
-    /// Drops what no rule needs any more: a level that is bought and sold a thousand times keeps one order a side.
-    /// The base order's executions stay, for they make the price that the ladder hangs from; so do the last refusals, which
-    /// the exchange may yet belie.
+    /// Drops earlier attempts that no rule needs, so that a level traded a thousand times keeps one order a side. Base orders
+    /// with fills stay, because their price is where the ladder begins. So do the last refusals, because such an order may
+    /// still turn up on the exchange.
     pub(super) fn forget_attempts_before(&mut self, key: OrderKey) {
         self.orders.retain(|earlier, order| {
             let refusal = order.was_refused_at_once()
@@ -337,7 +337,7 @@ impl Cycle {
         });
     }
 
-    /// Everything held: lots and what live sells offer, less what those have sold.
+    /// Everything held: the lots, and what live sells offer and have not sold.
     pub fn held(&self) -> Lot {
         let Lot { mut quantity, mut cost, since } = Lot::total(self.lots.values());
         for (_, order) in self.live_orders().filter(|(key, _)| key.slot.side() == Side::Sell) {
@@ -348,12 +348,13 @@ impl Cycle {
         Lot { quantity: quantity.normalize(), cost: cost.normalize(), since }
     }
 
-    /// Quote coin bound: the cost of what is held, and the most that live buys can still cost.
+    /// Committed quote coin: the cost of what is held, and the most that live buys can still cost.
     pub fn committed(&self) -> Decimal {
         self.live_orders().fold(self.held().cost, |sum, (_, order)| sum.saturating_add(order.leaves_notional()))
     }
 
-    /// The average price of the base order, once it is settled with fills; saturated, so that none is bought again.
+    /// The average price of the base order, once it is settled with fills. A price too high to hold counts as the highest
+    /// there is: without a price another base order would be bought.
     pub fn base_price(&self) -> Option<Decimal> {
         let (mut quantity, mut value) = (Decimal::ZERO, Decimal::ZERO);
         for (_, order) in self.attempts(Slot::Buy(0)) {
@@ -366,7 +367,7 @@ impl Cycle {
         (!quantity.is_zero()).then(|| value.checked_div(quantity).unwrap_or(Decimal::MAX))
     }
 
-    /// Takes coins that are gone from the lots, the deepest level first. Their cost is lost.
+    /// Removes coins that are gone from the lots, deepest level first. Their cost is a loss.
     pub(super) fn write_off(&mut self, quantity: Decimal) -> Result<(), Contradiction> {
         let mut left = quantity;
         for lot in self.lots.values_mut().rev() {
@@ -384,7 +385,7 @@ impl Cycle {
         contradiction(format!("{} more is missing than is held and not offered", money::text(left)))
     }
 
-    /// Whether the take profit that ends the cycle has been filled: the base lot's, or everything's.
+    /// Whether the take profit that ends the cycle is filled: that of the base lot, or of everything.
     pub fn is_ending(&self) -> bool {
         self.latest(Slot::Sell(0)).is_some_and(|(_, order)| order.is_filled())
     }
@@ -392,16 +393,16 @@ impl Cycle {
 
 impl ClosedCycle {
     pub(super) fn new(cycle: &Cycle) -> Self {
-        let taken = |order: &Order| order.end() != Some(End::Absent) && !order.was_refused_at_once();
-        let orders = cycle.orders.iter().map(|(key, order)| (*key, taken(order)));
+        let accepted = |order: &Order| order.end() != Some(End::Absent) && !order.was_refused_at_once();
+        let orders = cycle.orders.iter().map(|(key, order)| (*key, accepted(order)));
         Self { number: cycle.number, opened: cycle.opened, orders: orders.collect(), late: BTreeSet::new() }
     }
 
-    /// Whether an execution of this order is news: the order is of this cycle, and was not there as far as the ledger knew.
+    /// Whether an execution is new: its order belongs to this cycle, but was not known to have been accepted.
     pub(super) fn lacks(&self, key: OrderKey, exec_id: &str) -> bool {
         let latest = OrderKey { attempt: u32::MAX, ..key };
         let unknown = match self.orders.get(&key) {
-            Some(taken) => !taken,
+            Some(accepted) => !accepted,
             None => self.orders.range(key..=latest).next().is_none(),
         };
         key.cycle == self.number && unknown && !self.late.contains(exec_id)
@@ -412,7 +413,7 @@ impl ClosedCycle {
     }
 }
 
-/// How an order ended that the exchange reports closed.
+/// How an order ended, by the status with which the exchange reports it closed.
 pub(super) fn end_of(status: OrderStatus, maker_only_refused: bool) -> End {
     match status {
         OrderStatus::Filled => End::Filled,
@@ -422,7 +423,7 @@ pub(super) fn end_of(status: OrderStatus, maker_only_refused: bool) -> End {
     }
 }
 
-/// Lots as a list of pairs: JSON's keys are texts, a level is a number.
+/// Lots as a list of pairs: a JSON key is a string, a level is a number.
 mod pairs {
     use std::collections::BTreeMap;
 

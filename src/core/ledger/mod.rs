@@ -1,7 +1,7 @@
 //! The ledger: what the records add up to.
 //!
-//! State changes in one function, [`Ledger::apply`], the same live and at recovery. It takes facts, never
-//! decides anything, and refuses a fact that contradicts those before it.
+//! State changes in one function, [`Ledger::apply`], the same live and at recovery. It takes facts, decides
+//! nothing, and refuses a fact that contradicts earlier ones.
 //!
 //! ```text
 //!            OrderPlanned                 OrderAccepted
@@ -13,9 +13,9 @@
 //! ```
 //!
 //! Money moves between accounts and is never computed twice. A buy's execution adds quantity and cost to the
-//! lot of its level. A planned sell takes them from the lots onto itself; what it did not sell comes back
-//! when it is settled, and the cost of what it sold meets its proceeds there. A buy that the journal lost and that is
-//! filled after its cycle's end goes to the lots of the next one.
+//! lot of its level. A planned sell moves them from the lots to itself. When it is settled, what it did not sell
+//! returns to the lots, and the cost of what it sold is set against its proceeds. A buy that the journal lost may be
+//! filled after its cycle has ended; its lot then belongs to the next cycle.
 
 mod cycle;
 
@@ -42,14 +42,14 @@ pub struct Ledger {
     pub cycle: Option<Cycle>,
     /// The highest number that a cycle has had.
     pub last_cycle: u64,
-    /// What closed cycles left: dust without cost, and lots that raced the take profit, with theirs.
+    /// What closed cycles left over: dust without cost, and lots that raced the take profit, at their cost.
     pub carry: Lot,
-    /// What tells late fills of the cycle that was closed last from those that are booked.
+    /// What is needed to recognise late fills of the last closed cycle.
     #[serde(default)]
     pub closed: Option<ClosedCycle>,
     /// When the last cycle's end was settled; the cycle delay counts from here.
     pub last_end: Option<Timestamp>,
-    /// Fee rates as fills have shown them.
+    /// Fee rates observed in fills.
     pub fees: ObservedFees,
     /// Sums over closed cycles.
     pub totals: Totals,
@@ -57,15 +57,15 @@ pub struct Ledger {
     pub alarms: BTreeMap<AlarmCause, String>,
     /// The time of the latest record.
     pub time: Timestamp,
-    /// Up to when a process was there to see what happened. What came later is known only by asking.
+    /// Until when a process was watching. What happened later is known only by asking.
     pub watched: Timestamp,
-    /// Whether the process that writes has reconciled: each of its records then moves `watched`.
+    /// Whether the running process has reconciled; if so, each of its records moves `watched`.
     pub watching: bool,
-    /// Whether the last process ended as asked, so that nothing it did is missing here.
+    /// Whether the last process stopped in order, so that nothing it did is missing here.
     pub ended: bool,
 }
 
-/// Fee rates as fractions, as fills have shown them.
+/// Fee rates observed in fills, as fractions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedFees {
     /// Of the last sell whose fee was taken in quote coin.
@@ -85,12 +85,12 @@ pub struct Totals {
     pub fees: BTreeMap<String, Decimal>,
     /// How many executions were booked.
     pub executions: u64,
-    /// Base coin that was held and is gone without a sale that is known.
+    /// Base coin that was held and has gone without a known sale.
     #[serde(default)]
     pub written_off: Decimal,
 }
 
-/// A fact that contradicts those before it.
+/// A fact that contradicts earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contradiction(pub String);
 
@@ -108,36 +108,36 @@ impl Ledger {
         self.cycle.as_ref()?.orders.get(&key)
     }
 
-    /// Whether an execution is of an order that belongs to the cycle which was closed last, and that nobody knew of then.
+    /// Whether an execution belongs to an order of the last closed cycle that was unknown when that cycle closed.
     pub fn is_late(&self, key: OrderKey, exec_id: &str) -> bool {
         self.closed.as_ref().is_some_and(|closed| closed.lacks(key, exec_id))
     }
 
-    /// The cycle that would be open if one was opened now: it begins with what those before it have left.
+    /// The cycle that would be opened now: it begins with what earlier cycles left over.
     pub fn next_cycle(&self, number: u64, began: Timestamp) -> Cycle {
         Cycle::new(number, began, self.carry.clone())
     }
 
-    /// Why no new buys are made, if they are not.
+    /// Why no new buys are made, if an alarm forbids them.
     pub fn alarm(&self) -> Option<String> {
         let messages: Vec<&str> = self.alarms.values().map(String::as_str).collect();
         (!messages.is_empty()).then(|| messages.join("; "))
     }
 
-    /// Whether nothing of trading is in it: no cycle, now or before.
+    /// Whether there has never been a cycle.
     pub fn is_blank(&self) -> bool {
         self.last_cycle == 0 && self.cycle.is_none()
     }
 
-    /// The fee rate to expect of the next sell: what sells have shown, else what buys have, else the assumed one.
+    /// The fee rate to expect of the next sell: the one observed in sells, else in buys, else the assumed one.
     pub fn sell_fee_rate(&self, assumed: Decimal) -> Decimal {
         self.fees.sell.or(self.fees.buy).unwrap_or(assumed)
     }
 
-    /// Takes one fact.
+    /// Applies one fact.
     ///
     /// # Errors
-    /// [`Contradiction`] if it cannot be true after those before it; the ledger is then not to be used any more.
+    /// [`Contradiction`] if earlier facts rule it out. The ledger must not be used any more then.
     pub fn apply(&mut self, time: Timestamp, record: &Record) -> Result<(), Contradiction> {
         self.time = self.time.max(time);
         match record {
@@ -198,7 +198,7 @@ impl Ledger {
             Record::Started { .. } | Record::InstrumentSeen { .. } | Record::Rebuilt { .. } | Record::Snapshot { .. }
         );
         if looked {
-            // A process that ended before it had looked at the exchange leaves whatever the one before it left.
+            // A process that ends before it has reconciled changes nothing about how the one before it ended.
             self.ended = matches!(record, Record::Stopped { .. }) && (self.watching || self.ended);
         }
         Ok(())
@@ -234,19 +234,17 @@ impl Ledger {
         }
     }
 
-    /// A planned or adopted order takes its slot, and a sell takes what it offers from the lots.
+    /// A planned or adopted order takes its slot, and a sell moves what it offers from the lots to itself.
     fn take_on(&mut self, key: OrderKey, mut order: Order, offer: Option<&Offer>) -> Result<(), Contradiction> {
         let Self { instrument, cycle, .. } = self;
-        let Some(cycle) = cycle else {
-            return contradiction(format!("order {key} planned while no cycle is open"));
-        };
+        let Some(cycle) = cycle else { return contradiction(format!("order {key} planned while no cycle is open")) };
         if key.cycle != cycle.number {
             return contradiction(format!("order {key} planned in cycle {}", cycle.number));
         }
         if let Some((other, _)) = cycle.live(key.slot) {
             return contradiction(format!("order {key} planned while {other} is live in the same slot"));
         }
-        // A refusal may have hidden that the name was taken: then the order is found, but it is never sent again.
+        // A refusal may hide that the name was already used. That order may be adopted, but the name is never sent again.
         let free = |earlier: &Order| {
             earlier.end() == Some(End::Absent) || (order.reason.is_none() && earlier.was_refused_at_once())
         };
@@ -273,7 +271,7 @@ impl Ledger {
             }
             order.home = offer.levels.first().copied().unwrap_or(0);
             let left = difference(taken.quantity, quantity)?;
-            // Dust waits for nothing; what could be sold waits for its own offer.
+            // Dust is never offered; what could be sold still waits for its offer.
             let sellable = instrument.as_ref().is_some_and(|instrument| !instrument.quantity_down(left).is_zero());
             let since = taken.since.filter(|_| sellable);
             let rest = Lot { quantity: left, cost: difference(taken.cost, offer.cost)?, since };
@@ -286,7 +284,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Somebody gave the order other numbers. What a sell then no longer offers comes back to the lots.
+    /// Somebody amended the order. What a sell no longer offers returns to the lots.
     fn amend(&mut self, time: Timestamp, key: OrderKey, spec: &OrderSpec) -> Result<(), Contradiction> {
         let order = self.live_order(key, "amended")?;
         order.spec = spec.clone();
@@ -351,7 +349,7 @@ impl Ledger {
         }
     }
 
-    /// What a lost order of the closed cycle has bought goes where that cycle's other lots went.
+    /// What a lost order of the closed cycle bought goes where that cycle's other lots went.
     fn book_late(&mut self, bought: Lot, exec_id: &str) -> Result<(), Contradiction> {
         if let Some(closed) = &mut self.closed {
             closed.note(exec_id);
@@ -362,7 +360,7 @@ impl Ledger {
         }
     }
 
-    /// A fill of an order of the open cycle. How the order ended, if that was the last of it.
+    /// Books a fill of an order of the open cycle. Returns how the order ended, if the fill completes it.
     fn book_live(
         &mut self,
         time: Timestamp,
@@ -396,7 +394,7 @@ impl Ledger {
             }
             Side::Sell => {
                 order.proceeds = sum(order.proceeds, difference(execution.value, quote_fee)?)?;
-                // A sell's fee in base coin is rare (it takes from what is left), but coins are coins.
+                // A sell's fee in base coin is rare. It is taken from what is left.
                 let lot = self.lot_mut(home, "executed")?;
                 lot.quantity = difference(lot.quantity, base_fee)?;
             }
@@ -485,7 +483,7 @@ fn difference(a: Decimal, b: Decimal) -> Result<Decimal, Contradiction> {
 
 impl ObservedFees {
     fn observe(&mut self, execution: &Execution, base_fee: Decimal, quote_fee: Decimal) {
-        // Six decimals hold every fee rate there is; finer digits are the rounding of a small fill's fee.
+        // Every fee rate has at most six decimals; further digits are the rounding of a small fill's fee.
         let rate = |fee: Decimal, of: Decimal| fee.checked_div(of).map(|rate| rate.round_dp(6));
         match execution.side {
             Side::Sell if !quote_fee.is_zero() => self.sell = rate(quote_fee, execution.value).or(self.sell),

@@ -1,9 +1,8 @@
-//! The strategy: which orders should rest now, and what is to be done to get there.
+//! The strategy: which orders should rest now, and the steps that lead there.
 //!
-//! In: the ledger, the parameters, the market as far as it was asked for, and the time. Out: steps that do not
-//! depend on each other, and the moment at which the answer may change by itself. It writes nothing and
-//! remembers nothing: called twice with the same inputs it says the same, and called after a restart it says
-//! what it would have said without one.
+//! In: the ledger, the parameters, the market if it was asked for, and the time. Out: steps that do not depend on
+//! each other, and the moment at which the answer may change by itself. It writes nothing and remembers nothing:
+//! the same inputs give the same answer, before and after a restart.
 //!
 //! ```text
 //!   no cycle ──(cycle_delay over, balance enough)──▶ buying the base order
@@ -12,8 +11,8 @@
 //!   ending ◀── take profit 0 filled, or exit decided ── trading: sells and rebuys rest side by side
 //! ```
 //!
-//! Each slot is looked at on its own. A slot with a live order is left alone or has its order cancelled; a free slot
-//! is filled when it is due. Replacing an order is a cancel, and a free slot once that is settled.
+//! Each slot is judged on its own. A live order is kept or cancelled; a free slot gets an order when it is due. An order
+//! is replaced by a cancel and, once that is settled, a new order in the free slot.
 
 mod reading;
 mod rebuys;
@@ -24,15 +23,15 @@ use std::time::Duration;
 
 use super::instrument::Instrument;
 use super::ladder::{self, LadderError, Rebuy};
-use super::ledger::{End, Ledger, Order};
-use super::money::Decimal;
+use super::ledger::{End, Ledger, Order, OrderState};
+use super::money::{self, Decimal};
 use super::order::{OrderKey, OrderSpec, Slot};
 use super::parameters::Parameters;
 use super::record::{ExitCause, Offer, Reason, Refusal};
 use super::time::Timestamp;
 use reading::Reading;
 
-/// How long after a refusal for lack of money the slot is tried again.
+/// The pause after a refusal for lack of funds.
 pub const FUNDS_PATIENCE: Duration = Duration::from_secs(30);
 /// The first pause after any other refusal; it doubles with each one in a row.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
@@ -46,9 +45,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 pub enum Goal {
     /// Trade cycle after cycle.
     Trade,
-    /// Cancel the bot's own orders, then end.
+    /// Cancel the bot's own orders, then stop.
     Cancel,
-    /// Cancel them, sell what is held at market, then end.
+    /// Cancel them, sell what is held at market, then stop.
     Close,
 }
 
@@ -66,7 +65,7 @@ pub struct Quote {
 /// What a decision is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
-    /// Everything that is known.
+    /// What is known.
     pub ledger: &'a Ledger,
     /// What the user chose.
     pub parameters: &'a Parameters,
@@ -74,9 +73,9 @@ pub struct Situation<'a> {
     pub goal: Goal,
     /// The market, if it was asked for and is fresh.
     pub quote: Option<&'a Quote>,
-    /// No cycle is opened before this moment: the balance was too small a short while ago.
+    /// No cycle is opened before this moment, because the balance was too small a short while ago.
     pub open_not_before: Timestamp,
-    /// Whether something outside the ledger forbids new buys (an order of this bot's name that nobody knows).
+    /// Whether something outside the ledger forbids new buys: an unknown order with this bot's prefix.
     pub hold_buys: bool,
     /// The time.
     pub now: Timestamp,
@@ -90,7 +89,7 @@ pub enum Step {
         /// Its number.
         cycle: u64,
     },
-    /// Write the plan down, then send the order.
+    /// Record the plan, then submit the order.
     Place {
         /// Its name.
         key: OrderKey,
@@ -101,17 +100,17 @@ pub enum Step {
         /// Why.
         reason: Reason,
     },
-    /// Write it down, then ask for the cancel.
+    /// Record it, then ask for the cancel.
     Cancel {
         /// The order's name.
         key: OrderKey,
     },
-    /// Write down that the cycle is to be closed at market.
+    /// Record that the cycle is to be closed at market.
     DecideExit {
         /// Why.
         cause: ExitCause,
     },
-    /// Write down that the cycle is over.
+    /// Record that the cycle is over.
     CloseCycle {
         /// Its number.
         cycle: u64,
@@ -123,28 +122,26 @@ pub enum Step {
 /// What is to be done now, and when to look again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// In the order in which they should be carried out; none depends on another's outcome.
+    /// In the order in which to take them; none depends on another's outcome.
     pub steps: Vec<Step>,
-    /// When a deadline of the strategy falls, if nothing happens before.
+    /// The next deadline of the strategy, if nothing happens before it.
     pub wake: Option<Timestamp>,
-    /// Whether the strategy needs to know the market.
+    /// Whether the strategy needs the market.
     pub wants_quote: bool,
-    /// If it needs it for this alone: the last price at or below which it will act.
+    /// If only the stop loss needs it: the last price at or below which it acts.
     pub trigger: Option<Decimal>,
-    /// Whether the goal is reached and nothing is left to do.
+    /// Whether the goal is reached.
     pub finished: bool,
-    /// The first rebuy that breaks a rule of the exchange, and is left out with every other that does.
+    /// The first rebuy that breaks a rule of the exchange. Every rebuy that does is left out.
     pub ladder_error: Option<LadderError>,
 }
 
-/// Says what is to be done now.
-///
-/// Without an instrument there is nothing to say.
+/// Says what is to be done now: nothing, as long as no instrument is known.
 pub fn decide(situation: &Situation<'_>) -> Decision {
     decide_again(situation, &mut Memo::default())
 }
 
-/// Says the same as [`decide`], and sooner if the memo comes from a decision much like this one.
+/// Says the same as [`decide`], but faster if the memo already holds this ladder.
 pub fn decide_again(situation: &Situation<'_>, memo: &mut Memo) -> Decision {
     let mut decider = Decider { situation, decision: Decision::default(), memo };
     if let Some(instrument) = &situation.ledger.instrument {
@@ -156,7 +153,7 @@ pub fn decide_again(situation: &Situation<'_>, memo: &mut Memo) -> Decision {
     decider.decision
 }
 
-/// The ladder last computed, and what from: most decisions of a cycle look at the same one.
+/// The ladder last computed, and its inputs: most decisions of a cycle need the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Memo(Option<Remembered>);
 
@@ -196,14 +193,14 @@ struct Decider<'a> {
     memo: &'a mut Memo,
 }
 
-impl Decider<'_> {
+impl<'a> Decider<'a> {
     fn between_cycles(&mut self) {
         let Situation { ledger, parameters, .. } = *self.situation;
         let done = parameters.max_cycles > 0 && ledger.totals.cycles >= parameters.max_cycles;
         let open = match self.situation.goal {
             Goal::Trade => !done,
             Goal::Cancel => false,
-            // A lot that raced the last take profit is held between cycles: one more cycle sells it.
+            // A lot that raced the last take profit is still held: one more cycle sells it.
             Goal::Close => ledger.carry.cost > Decimal::ZERO,
         };
         if !open {
@@ -253,55 +250,61 @@ impl Decider<'_> {
             }
             self.wake_at(end);
         }
-        let fraction = super::money::fraction(parameters.stop_loss_percent?);
+        let fraction = money::fraction(parameters.stop_loss_percent?);
         let held = cycle.held();
         let average = held.cost.checked_div(held.quantity).filter(|average| *average > Decimal::ZERO)?;
         let trigger = average.saturating_mul(Decimal::ONE.saturating_sub(fraction));
         self.decision.wants_quote = true;
         self.decision.trigger = Some(trigger);
         let price = quote?.last;
-        // What is too small to sell is no loss to be stopped: it would be, cycle after cycle.
+        // What is too small to sell cannot be sold: the stop loss would fire in cycle after cycle.
         let worth = price.saturating_mul(instrument.quantity_down(held.quantity));
         (price <= trigger && worth >= instrument.min_notional).then_some(ExitCause::StopLoss { price, trigger })
     }
 
-    /// Asks for the market, for more than the stop loss.
+    /// Asks for the market for more than the stop loss.
     fn want_quote(&mut self) {
         self.decision.wants_quote = true;
         self.decision.trigger = None;
     }
 
+    /// The market, if the slot's latest order was refused: its price may have passed the order's.
+    fn quote_after_refusal(&mut self, cycle: &Reading<'_>, slot: Slot) -> Option<&'a Quote> {
+        let (_, order) = cycle.latest(slot)?;
+        if !matches!(order.end(), Some(End::Refused(_))) {
+            return None;
+        }
+        self.want_quote();
+        self.situation.quote
+    }
+
     /// The market sell of everything, once nothing else is live.
     fn exit(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
-        let held = cycle.held();
-        let quantity =
-            instrument.quantity_down(held.quantity).min(instrument.quantity_down(instrument.max_market_quantity));
-        let latest = cycle.latest(Slot::Exit);
-        let live = cycle.live_orders().any(|(key, _)| key.slot != Slot::Exit);
-        if live {
-            self.cancel_all(cycle);
-            return;
+        if cycle.live_orders().any(|(key, _)| key.slot != Slot::Exit) {
+            return self.cancel_all(cycle);
         }
+        let latest = cycle.latest(Slot::Exit);
         if latest.is_some_and(|(_, order)| order.is_live()) {
             return;
         }
-        // The price is known well enough to tell dust; where it is not, the exchange's refusal tells it.
+        let held = cycle.held();
+        let quantity = instrument.quantity_down(held.quantity.min(instrument.max_market_quantity));
+        // A known price tells what is dust; without one, the exchange's refusal does.
         let dust =
             self.situation.quote.is_some_and(|quote| quote.bid.saturating_mul(quantity) < instrument.min_notional)
                 || latest.is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::Filter)));
         if quantity.is_zero() || dust {
-            self.close_cycle(cycle);
-            return;
+            return self.close_cycle(cycle);
         }
         self.want_quote();
-        if self.is_due(self.retry_due(cycle, Slot::Exit)) {
+        if self.is_due(retry_due(cycle, Slot::Exit)) {
             let levels: Vec<u8> = cycle.lots.keys().copied().collect();
             let offer = Offer { levels, cost: held.cost_of_part(quantity, instrument) };
             self.place(cycle, Slot::Exit, OrderSpec::MarketSell { quantity }, Some(offer), Reason::Exit);
         }
     }
 
-    /// Nothing is offered any more: what rests is cancelled, and the cycle is over once all is settled.
+    /// Nothing is offered any more: cancels what rests, and ends the cycle once everything is settled.
     fn wind_up(&mut self, cycle: &Reading<'_>) {
         if cycle.live_orders().next().is_none() {
             self.close_cycle(cycle);
@@ -320,7 +323,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Asks once for a cancel of an order that is known to be open. What becomes of it is the engine's to follow.
+    /// Asks once for the cancel of an order that is known to be open. The engine follows it up.
     fn cancel(&mut self, key: OrderKey, order: &Order) {
         if order.is_cancellable() {
             self.decision.steps.push(Step::Cancel { key });
@@ -330,20 +333,18 @@ impl Decider<'_> {
     fn base_order(&mut self, cycle: &Reading<'_>) {
         let parameters = self.situation.parameters;
         let done = cycle.base_price().is_some() || cycle.live(Slot::Buy(0)).is_some();
-        let Some(instrument) = self.situation.ledger.instrument.as_ref().filter(|_| !done) else {
-            return;
-        };
-        // What an earlier cycle left may be too little to be sold: it takes its part of the capital, and must not stop the rest.
+        let Some(instrument) = self.situation.ledger.instrument.as_ref().filter(|_| !done) else { return };
+        // What an earlier cycle left over may be too little to sell. It uses up capital, but does not stop the base order.
         let room = parameters.max_capital.saturating_sub(cycle.committed());
-        let amount = super::money::floor_to(parameters.base_order_amount.min(room), instrument.amount_step);
+        let amount = money::floor_to(parameters.base_order_amount.min(room), instrument.amount_step);
         let affordable = amount >= instrument.min_notional;
-        let due = self.is_due(self.retry_due(cycle, Slot::Buy(0)));
+        let due = self.is_due(retry_due(cycle, Slot::Buy(0)));
         if due && affordable && !self.buys_forbidden(Some(cycle)) {
             self.place(cycle, Slot::Buy(0), OrderSpec::MarketBuy { amount }, None, Reason::Base);
         }
     }
 
-    /// Whether no new buy may be placed: an order's fate is unknown, or something does not add up.
+    /// Whether no new buy may be placed: an order's fate is unknown, or an alarm is raised.
     fn buys_forbidden(&self, cycle: Option<&Reading<'_>>) -> bool {
         self.situation.hold_buys
             || !self.situation.ledger.alarms.is_empty()
@@ -354,43 +355,37 @@ impl Decider<'_> {
         self.decision.steps.push(Step::Place { key: cycle.next_key(slot), spec, offer, reason });
     }
 
-    /// When a free slot may be tried again after what became of its latest order.
-    fn retry_due(&self, cycle: &Reading<'_>, slot: Slot) -> Timestamp {
-        let Some((_, order)) = cycle.latest(slot) else {
-            return cycle.opened;
-        };
-        let (end, at) = match order.state {
-            super::ledger::OrderState::Settled { end, at } => (end, at),
-            _ => return cycle.opened,
-        };
-        let doubled = |pause: Duration| {
-            let doublings = order.refused_in_a_row().saturating_sub(1).min(16);
-            pause.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
-        };
-        let unasked = order.cancel_asked.is_none() && order.executed_quantity.is_zero();
-        at.after(match end {
-            End::Refused(Refusal::InsufficientFunds) => FUNDS_PATIENCE,
-            End::Refused(Refusal::MakerOnly) => doubled(MAKER_ONLY_PAUSE),
-            End::Refused(Refusal::Filter | Refusal::Other) => doubled(REFUSED_PAUSE),
-            // Somebody else cancelled it: not a race to be run at full speed.
-            End::Cancelled if unasked => REFUSED_PAUSE,
-            End::Cancelled | End::Filled | End::Absent => Duration::ZERO,
-        })
-    }
-
-    /// Whether `due` has come; if not, the decision is looked at again then.
+    /// Whether `due` has come. If not, the strategy decides again then.
     fn is_due(&mut self, due: Timestamp) -> bool {
-        let come = due <= self.situation.now;
-        if !come {
+        let is_due = due <= self.situation.now;
+        if !is_due {
             self.wake_at(due);
         }
-        come
+        is_due
     }
 
     fn wake_at(&mut self, moment: Timestamp) {
-        let wake = self.decision.wake.map_or(moment, |wake| wake.min(moment));
-        self.decision.wake = Some(wake);
+        self.decision.wake = Some(self.decision.wake.unwrap_or(moment).min(moment));
     }
+}
+
+/// When a free slot may be tried again after what became of its latest order.
+fn retry_due(cycle: &Reading<'_>, slot: Slot) -> Timestamp {
+    let Some((_, order)) = cycle.latest(slot) else { return cycle.opened };
+    let OrderState::Settled { end, at } = order.state else { return cycle.opened };
+    let doubled = |pause: Duration| {
+        let doublings = order.refused_in_a_row().saturating_sub(1).min(16);
+        pause.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
+    };
+    let unasked = order.cancel_asked.is_none() && order.executed_quantity.is_zero();
+    at.after(match end {
+        End::Refused(Refusal::InsufficientFunds) => FUNDS_PATIENCE,
+        End::Refused(Refusal::MakerOnly) => doubled(MAKER_ONLY_PAUSE),
+        End::Refused(Refusal::Filter | Refusal::Other) => doubled(REFUSED_PAUSE),
+        // Somebody else cancelled it. The two must not race at full speed.
+        End::Cancelled if unasked => REFUSED_PAUSE,
+        End::Cancelled | End::Filled | End::Absent => Duration::ZERO,
+    })
 }
 
 /// Checks, before the first order and whenever the filters change, that the whole ladder could be placed if the

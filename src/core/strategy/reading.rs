@@ -1,6 +1,6 @@
-//! A cycle as one decision reads it: the latest order of each slot at hand, because every rule asks for some of them.
+//! A cycle as one decision reads it: with the latest order of each slot at hand, because every rule asks for some.
 //!
-//! In: a cycle. Out: the same cycle ([`Reading`] gives all that [`Cycle`] does), with lookups that search nothing.
+//! In: a cycle. Out: the same cycle ([`Reading`] derefs to [`Cycle`]), with lookups that need no search.
 
 use std::ops::Deref;
 
@@ -15,7 +15,7 @@ pub(super) struct Reading<'c> {
     cycle: &'c Cycle,
     base_price: Option<Decimal>,
     live: Vec<Found<'c>>,
-    /// The latest buy and the latest sell of each level, as far down as there are any.
+    /// The latest buy and the latest sell of each level, down to the deepest that has one.
     levels: Vec<[Option<Found<'c>>; 2]>,
     exit: Option<Found<'c>>,
 }
@@ -25,7 +25,7 @@ impl<'c> Reading<'c> {
         let most = cycle.orders.len();
         let (live, levels) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut reading = Self { cycle, base_price: cycle.base_price(), live, levels, exit: None };
-        // In the order of slot and attempt: a later attempt takes the place of an earlier one.
+        // Sorted by slot and attempt: a later attempt replaces an earlier one.
         for (key, order) in &cycle.orders {
             let found = (*key, order);
             if order.is_live() {

@@ -1,33 +1,29 @@
-//! Which rebuys should rest below: the nearest `active_rebuys` of the levels that are not filled. A level that a filter of the
-//! exchange forbids since the cycle began is left out and told; an order that rests there from before stays.
+//! Which rebuys should rest below: the nearest `active_rebuys` of the levels that are not filled. A level that a filter has
+//! come to forbid is left out and reported; an order that already rests there stays.
 
 use super::super::instrument::Instrument;
 use super::super::ladder::Rebuy;
-use super::super::ledger::{End, Order};
+use super::super::ledger::Order;
 use super::super::money::Decimal;
 use super::super::order::{OrderKey, OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
 use super::super::record::Reason;
 use super::super::time::Timestamp;
-use super::Decider;
 use super::reading::Reading;
+use super::{Decider, retry_due};
 
 impl Decider<'_> {
     /// Places the rebuys that are due and cancels those that should not rest.
     pub(super) fn rebuys(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
-        let Some(base_price) = cycle.base_price() else {
-            return;
-        };
+        let Some(base_price) = cycle.base_price() else { return };
         let parameters = self.situation.parameters;
         let (ladder, broken) = self.memo.levels(base_price, parameters, instrument);
         self.decision.ladder_error = broken;
         let wanted = self.wanted(cycle, &ladder, instrument);
         for (key, order) in cycle.live_orders() {
-            let Slot::Buy(level @ 1..) = key.slot else {
-                continue;
-            };
+            let Slot::Buy(level @ 1..) = key.slot else { continue };
             let fits = wanted.iter().find(|rebuy| rebuy.level == level).is_some_and(|rebuy| {
-                // What rests where nothing could be placed any more is not given up.
+                // An order is kept where none could be placed any more.
                 is_as_planned(order, rebuy, base_price) || rebuy.check(instrument).is_err()
             });
             if !fits && order.executed_quantity.is_zero() {
@@ -42,7 +38,7 @@ impl Decider<'_> {
         }
     }
 
-    /// The levels that should have a resting buy: first those that are being filled, then the nearest free ones.
+    /// The levels that should have a resting buy: first those that are partly filled, then the nearest free ones.
     fn wanted<'l>(&self, cycle: &Reading<'_>, ladder: &'l [Rebuy], instrument: &Instrument) -> Vec<&'l Rebuy> {
         let filling =
             |level| cycle.live(Slot::Buy(level)).is_some_and(|(_, order)| order.executed_quantity > Decimal::ZERO);
@@ -52,7 +48,7 @@ impl Decider<'_> {
             |rebuy: &Rebuy| whole || rebuy.check(instrument).is_ok() || cycle.live(Slot::Buy(rebuy.level)).is_some();
         let free =
             |rebuy: &&Rebuy| !filling(rebuy.level) && !self.is_filled(cycle, rebuy.level, instrument) && allowed(rebuy);
-        // Few live orders are looked for among many levels, and levels beyond the last that may rest not at all.
+        // There are few live orders and many levels: the levels are searched only if an order is partly filled.
         let partly = |(key, order): (OrderKey, &Order)| {
             matches!(key.slot, Slot::Buy(1..)) && order.executed_quantity > Decimal::ZERO
         };
@@ -83,19 +79,14 @@ impl Decider<'_> {
         committed: &mut Option<Decimal>,
     ) {
         let slot = Slot::Buy(rebuy.level);
-        let refusal = cycle.latest(slot).and_then(|(_, order)| order.end());
-        let market_matters = matches!(refusal, Some(End::Refused(_)));
-        if market_matters {
-            self.want_quote();
-        }
-        if !self.is_due(self.rebuy_due(cycle).max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
+        let quote = self.quote_after_refusal(cycle, slot);
+        if !self.is_due(self.rebuy_due(cycle).max(retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
             return;
         }
         let parameters = self.situation.parameters;
-        // The market has fallen below the level: rest as high as a maker can, or, where taking is allowed, ask no more than
-        // the market does, for the exchange refuses a price that is too far above it.
+        // The market has fallen below the level. A maker rests as high as it can. A taker bids no more than the ask, because
+        // the exchange refuses a price too far above the market.
         let reach = |ask: Decimal| if parameters.post_only { ask.saturating_sub(instrument.tick_size) } else { ask };
-        let quote = self.situation.quote.filter(|_| market_matters);
         let price = quote.map_or(rebuy.price, |quote| rebuy.price.min(instrument.price_down(reach(quote.ask))));
         if instrument.check_limit(price, rebuy.quantity).is_err() {
             return;
@@ -104,14 +95,12 @@ impl Decider<'_> {
             OrderSpec::Limit { side: Side::Buy, price, quantity: rebuy.quantity, post_only: parameters.post_only };
         let committed = committed.get_or_insert_with(|| cycle.committed());
         let with_this = committed.checked_add(spec.notional()).filter(|sum| *sum <= parameters.max_capital);
-        let Some(with_this) = with_this else {
-            return;
-        };
+        let Some(with_this) = with_this else { return };
         *committed = with_this;
         self.place(cycle, slot, spec, None, reason_of(rebuy, base_price));
     }
 
-    /// Rebuys follow the sell of what was bought before them, and a lot's sale, by `rebuy_delay`.
+    /// Rebuys follow the sell of the last buy, or the last sale, by `rebuy_delay`.
     fn rebuy_due(&self, cycle: &Reading<'_>) -> Timestamp {
         let parameters = self.situation.parameters;
         let after_buy = cycle.bought.map(|bought| bought.after(parameters.sell_delay));
@@ -123,7 +112,7 @@ fn reason_of(rebuy: &Rebuy, base_price: Decimal) -> Reason {
     Reason::Rebuy { base_price, amount: rebuy.amount }
 }
 
-/// Whether a live rebuy asks for what the ladder says. Where the market was below the level it had to go lower.
+/// Whether a live rebuy asks for what the ladder says. It may be lower if the market had fallen below its level.
 fn is_as_planned(order: &Order, rebuy: &Rebuy, base_price: Decimal) -> bool {
     let same_level = order.reason.as_ref().is_none_or(|reason| *reason == reason_of(rebuy, base_price));
     match order.spec {
@@ -136,58 +125,28 @@ fn is_as_planned(order: &Order, rebuy: &Rebuy, base_price: Decimal) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use super::super::super::fixtures::{self, d};
     use super::super::super::ledger::Ledger;
-    use super::super::super::money;
     use super::super::super::order::{Execution, OrderStatus};
-    use super::super::super::parameters::{DeviationFrom, Parameters};
+    use super::super::super::parameters::Parameters;
     use super::super::super::record::Record;
     use super::super::{Decision, Goal, Situation, Step, decide};
     use super::*;
 
-    fn d(text: &str) -> Decimal {
-        money::parse(text).unwrap()
-    }
-
     fn instrument(min_notional: &str) -> Instrument {
-        Instrument {
-            symbol: "BTCUSDT".to_owned(),
-            base_coin: "BTC".to_owned(),
-            quote_coin: "USDT".to_owned(),
-            tick_size: d("0.01"),
-            quantity_step: d("0.0001"),
-            amount_step: d("0.01"),
-            min_notional: d(min_notional),
-            max_limit_quantity: d("100"),
-            max_market_quantity: d("100"),
-            trading: true,
-        }
+        let (quantity_step, amount_step, min_notional) = (d("0.0001"), d("0.01"), d(min_notional));
+        Instrument { quantity_step, amount_step, min_notional, ..fixtures::instrument() }
     }
 
     /// Rebuys of 6, 12 and 24 below a base order at 100, two of which rest.
     fn parameters() -> Parameters {
         Parameters {
-            symbol: "BTCUSDT".to_owned(),
             base_order_amount: d("100"),
-            take_profit_percent: d("1"),
-            take_profit_mode: TakeProfitMode::Average,
-            max_rebuys: 3,
             rebuy_amount: d("6"),
-            rebuy_step_percent: d("1"),
-            step_scale: d("1"),
-            amount_scale: d("2"),
-            deviation_from: DeviationFrom::Base,
+            step_scale: Decimal::ONE,
             active_rebuys: 2,
-            sell_delay: Duration::ZERO,
-            rebuy_delay: Duration::ZERO,
-            cycle_delay: Duration::ZERO,
-            max_cycles: 0,
             max_capital: d("200"),
-            stop_loss_percent: None,
-            time_limit: None,
-            post_only: false,
-            fee_rate: d("0.001"),
+            ..fixtures::parameters()
         }
     }
 

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::super::instrument::Instrument;
 use super::super::ladder;
-use super::super::ledger::{Cycle, End, Lot, Order};
+use super::super::ledger::{Cycle, Lot, Order};
 use super::super::money::Decimal;
 use super::super::order::{OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
 use super::super::record::{Offer, Reason};
 use super::super::time::Timestamp;
 use super::reading::Reading;
-use super::{Decider, Step};
+use super::{Decider, retry_due};
 
 /// A rebuy that is filled in part and still open is offered once it has been quiet for this long.
 const PARTIAL_FILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const PARTIAL_FILL_PATIENCE: Duration = Duration::from_secs(10);
 /// A sell slot and the lots that it should offer.
 struct Group {
     slot: Slot,
-    /// The one level whose lot it is; `None` if it is those of all levels.
+    /// The level whose lot it is; `None` for the lots of all levels.
     level: Option<u8>,
     lots: Lot,
 }
@@ -46,7 +46,7 @@ impl Decider<'_> {
                 None => self.offer(cycle, group, instrument),
             }
         }
-        // A sell of another mode's slot, after the mode was changed.
+        // Sells in slots of the other mode, after the mode was changed.
         for (key, order) in cycle.live_orders() {
             if matches!(key.slot, Slot::Sell(_)) && !groups.iter().any(|group| group.slot == key.slot) {
                 self.cancel(key, order);
@@ -54,7 +54,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Whether nothing that the cycle's last sell could offer is large enough to be sold, and none is live.
+    /// Whether the take profit that ends the cycle is not live, and all that it could offer is too small to sell.
     pub(super) fn nothing_to_sell(&self, cycle: &Reading<'_>, instrument: &Instrument) -> bool {
         if cycle.base_price().is_none() || cycle.live(Slot::Sell(0)).is_some() {
             return false;
@@ -94,34 +94,23 @@ impl Decider<'_> {
         {
             return true;
         }
-        let Some(due) = self.offer_due(cycle, group) else {
-            return false;
-        };
+        let Some(due) = self.offer_due(cycle, group) else { return false };
         let all = order.leaves_quantity().saturating_add(group.lots.quantity);
         let could_cover = instrument.quantity_down(all.min(instrument.max_limit_quantity));
         could_cover > order.leaves_quantity() && self.is_due(due)
     }
 
     fn offer(&mut self, cycle: &Reading<'_>, group: &Group, instrument: &Instrument) {
-        let Some((price, quantity, cost)) = self.take_profit(group, instrument) else {
-            return;
-        };
-        let Some(due) = self.offer_due(cycle, group) else {
-            return;
-        };
+        let Some((price, quantity, cost)) = self.take_profit(group, instrument) else { return };
+        let Some(due) = self.offer_due(cycle, group) else { return };
         let parameters = self.situation.parameters;
-        let refusal = cycle.latest(group.slot).and_then(|(_, order)| order.end());
-        let market_matters = matches!(refusal, Some(End::Refused(_)));
-        if market_matters {
-            self.want_quote();
-        }
-        if !self.is_due(due.max(self.retry_due(cycle, group.slot))) {
+        let quote = self.quote_after_refusal(cycle, group.slot);
+        if !self.is_due(due.max(retry_due(cycle, group.slot))) {
             return;
         }
-        // The market has passed the price: rest as low as a maker can, or, where taking is allowed, ask no less than the
-        // market gives, for the exchange refuses a price that is too far below it.
+        // The market has risen above the price. A maker rests as low as it can. A taker asks no less than the bid, because the
+        // exchange refuses a price too far below the market.
         let reach = |bid: Decimal| if parameters.post_only { bid.saturating_add(instrument.tick_size) } else { bid };
-        let quote = self.situation.quote.filter(|_| market_matters);
         let price = quote.map_or(price, |quote| price.max(instrument.price_up(reach(quote.bid))));
         let spec = OrderSpec::Limit { side: Side::Sell, price, quantity, post_only: parameters.post_only };
         let reason = Reason::TakeProfit {
@@ -130,13 +119,13 @@ impl Decider<'_> {
             fee_rate: self.situation.ledger.sell_fee_rate(parameters.fee_rate),
         };
         let offer = Offer { levels: group.levels(cycle).map(|(level, _)| level).collect(), cost };
-        self.decision.steps.push(Step::Place { key: cycle.next_key(group.slot), spec, offer: Some(offer), reason });
+        self.place(cycle, group.slot, spec, Some(offer), reason);
     }
 
     /// Price, quantity and cost of the take profit for a group; `None` if it is too small to sell.
     fn take_profit(&self, group: &Group, instrument: &Instrument) -> Option<(Decimal, Decimal, Decimal)> {
         let parameters = self.situation.parameters;
-        // Dust has no cost, and what has no cost no price.
+        // Dust has no cost, and without a cost there is no price.
         if group.lots.cost <= Decimal::ZERO {
             return None;
         }
@@ -148,7 +137,7 @@ impl Decider<'_> {
         Some((price, quantity, cost))
     }
 
-    /// When the first of a group's lots is to be offered; `None` while none is ready to be.
+    /// When the first of a group's lots is due to be offered; `None` while none is.
     fn offer_due(&self, cycle: &Reading<'_>, group: &Group) -> Option<Timestamp> {
         if cycle.live(Slot::Buy(0)).is_some() {
             return None;
