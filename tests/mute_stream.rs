@@ -57,7 +57,7 @@ fn a_mute_stream_is_replaced_while_the_main_thread_waits_for_rest() {
         )
     };
     assert!(asked < closed, "the call was under way when the connection was given up");
-    assert!(closed <= again, "the dead connection is given up first");
+    assert!(closed <= again, "the dead connection is closed before there is another, not {:?} later", closed - again);
 
     // All goes on as if nothing had happened: one sell rests, and its fill is heard of.
     until("the ladder rests", PATIENCE, || resting(&venue, Side::Sell) == 1 && resting(&venue, Side::Buy) == 1);
@@ -104,9 +104,9 @@ impl StreamProxy {
         // It ends with the test's process, as do the threads of its connections.
         std::thread::spawn(move || {
             for (number, bot) in listener.incoming().enumerate() {
-                let (bot, exchange) = (bot.unwrap(), TcpStream::connect(exchange).unwrap());
                 let opened = Instant::now();
                 shared.lock().unwrap().push(Line { opened, said: None, closed: None, is_silent: false });
+                let (bot, exchange) = (bot.unwrap(), TcpStream::connect(exchange).unwrap());
                 let ends = (bot.try_clone().unwrap(), exchange.try_clone().unwrap());
                 let lines = Arc::clone(&shared);
                 std::thread::spawn(move || inwards(ends, number, &lines));
