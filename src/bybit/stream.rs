@@ -60,6 +60,13 @@ impl PrivateStream {
     }
 
     fn run(&self, listener: &Sender<Signal>, stopper: &Stopper) {
+        if self.address.is_secure()
+            && let Err(error) = self.tls.connector()
+        {
+            // Parsing the roots takes a small board half a second. Done here first, it takes place while the main thread's
+            // connections are on their way. An error is told by each attempt to connect.
+            log::debug!("stream: {error}");
+        }
         keep_connected(
             self.timings,
             stopper,
