@@ -148,6 +148,68 @@ const NO_PATH_IN_CORE: &[(&str, &str)] = &[
     ("crossbeam_channel", "the core has no threads"),
 ];
 
+/// The user's card, as far as imports show it: one thread reads the private stream, blocking, and pushes events into a channel;
+/// the main thread runs the strategy, makes blocking requests and sleeps. A path of a library, the modules that may name it, and
+/// why those.
+const CARD: &[(&str, &[&str], &str)] = &[
+    (
+        "tungstenite",
+        &["bybit::websocket", "simulation::http1", "simulation::server", "simulation::websocket"],
+        "a stream is read in one place, the thread of that stream; the simulated exchange is the other end",
+    ),
+    ("ureq::unversioned", &["bybit::connector"], "what the library does not keep stable is used in one file"),
+    (
+        "ureq",
+        &["bybit::address", "bybit::connector", "bybit::transport"],
+        "a request is one blocking call of one agent; an address is read as the library reads it",
+    ),
+    (
+        "native_tls",
+        &["bybit::connect", "bybit::tls", "simulation::tls"],
+        "there is one TLS connector, and one place that connects; the simulated exchange accepts",
+    ),
+    (
+        "std::thread",
+        &[
+            // The stream's thread, and what lives as long as one call: a lookup, requests that leave together, a sync.
+            "bybit::websocket",
+            "bybit::connect",
+            "bybit::transport",
+            "journal::storage",
+            // These only sleep.
+            "bybit::clock",
+            "live::feed",
+            "commands::audit",
+            "commands::stop",
+            // Not the bot: the simulated exchange, a market that is followed, a sweep's workers.
+            "simulation",
+            "commands::market",
+            "commands::sweep",
+            "sweep::in_order",
+        ],
+        "the bot's threads are the user's: main, the stream's, that of signals, and none that outlives its one call",
+    ),
+    (
+        "crossbeam_channel",
+        &[
+            // Events of the stream and stops, to the main thread.
+            "bybit::stream",
+            "bybit::public",
+            "live",
+            "commands::paper",
+            // Outcomes of calls that leave together, an address that is looked up.
+            "bybit::transport",
+            "bybit::connect",
+            // Not the bot.
+            "simulation",
+            "commands::exchange",
+            "commands::market",
+            "sweep::in_order",
+        ],
+        "the engine hears of the outside through one channel, which its feed reads: it names none itself",
+    ),
+];
+
 /// Packages that bring an async runtime or a part of one.
 const ASYNC_RUNTIMES: &[&str] = &[
     "tokio",
@@ -235,6 +297,28 @@ fn imports_go_in_the_architectures_direction() {
         violations.extend(wrong_imports(&text, &file));
     }
     assert_eq!(violations, Vec::<String>::new());
+}
+
+#[test]
+fn the_threads_and_libraries_are_the_cards() {
+    let mut violations = Vec::new();
+    for (file, text) in sources() {
+        violations.extend(off_the_card(&text, &file));
+    }
+    assert_eq!(violations, Vec::<String>::new());
+}
+
+#[test]
+fn every_row_of_the_card_is_needed() {
+    let sources = sources();
+    for (library, modules, _) in CARD {
+        for module in *modules {
+            let names_it = |(file, text): &(PathBuf, String)| {
+                is_below(&module_of(file), module) && names(without_tests(&blank(text)), library)
+            };
+            assert!(sources.iter().any(names_it), "{module} names {library} no more: take it out");
+        }
+    }
 }
 
 #[test]
@@ -327,6 +411,27 @@ fn every_wrong_import_would_be_caught() {
         ("newcomer/mod.rs", "fn f() {}"),
     ] {
         assert_ne!(wrong_imports(bad, Path::new(file)), Vec::<String>::new(), "{file}: {bad}");
+    }
+}
+
+#[test]
+fn what_is_off_the_card_would_be_caught() {
+    for (file, bad) in [
+        ("engine/mod.rs", "use crossbeam_channel::Receiver;"),
+        ("engine/mod.rs", "std::thread::spawn(work);"),
+        ("bybit/transport.rs", "use ureq::{Agent, unversioned::transport::Connector};"),
+        ("bybit/client/mod.rs", "let agent = ureq::agent();"),
+        ("live/feed.rs", "use tungstenite::WebSocket;"),
+        ("bybit/connector.rs", "use std::{io, thread};"),
+    ] {
+        assert_ne!(off_the_card(bad, Path::new(file)), Vec::<String>::new(), "{file}: {bad}");
+    }
+    for (file, good) in [
+        ("bybit/connector.rs", "use ureq::unversioned::transport::Connector;"),
+        ("simulation/server.rs", "use std::thread; use crossbeam_channel::bounded;"),
+        ("engine/mod.rs", "// std::thread\n#[cfg(test)]\nmod tests { use std::thread; }"),
+    ] {
+        assert_eq!(off_the_card(good, Path::new(file)), Vec::<String>::new(), "{file}: {good}");
     }
 }
 
@@ -458,6 +563,26 @@ fn wrong_imports(text: &str, file: &Path) -> Vec<String> {
     };
     let wrong = imported.iter().filter(|path| !allowed(path));
     wrong.map(|path| format!("{}: imports {path}: {}", file.display(), part.because)).collect()
+}
+
+/// `bybit::client` for `bybit/client/mod.rs`.
+fn module_of(file: &Path) -> String {
+    let parts: Vec<&str> = file.iter().filter_map(|part| part.to_str()).collect();
+    parts.join("::").trim_end_matches(".rs").trim_end_matches("::mod").to_owned()
+}
+
+fn names(code: &str, library: &str) -> bool {
+    let root = library.split("::").next().unwrap_or_default();
+    paths(code, root).iter().any(|path| is_below(path, library))
+}
+
+fn off_the_card(text: &str, file: &Path) -> Vec<String> {
+    let (blanked, module) = (blank(text), module_of(file));
+    let code = without_tests(&blanked);
+    let broken = CARD.iter().filter(|(library, modules, _)| {
+        names(code, library) && !modules.iter().any(|allowed| is_below(&module, allowed))
+    });
+    broken.map(|(library, _, because)| format!("{}: names {library}: {because}", file.display())).collect()
 }
 
 fn is_below(path: &str, prefix: &str) -> bool {
