@@ -72,7 +72,7 @@ fn ledger(belief: &str) -> Ledger {
         status: OrderStatus::Filled,
         executed_quantity: quantity,
         executed_value: Decimal::from(50),
-        maker_only_refused: false,
+        refusal: None,
         message: String::new(),
     };
     let mut records = vec![
@@ -107,7 +107,7 @@ impl Exchange for Blank {
     }
     fn ticker(&mut self) -> Result<Ticker, Fault> {
         let price = Decimal::from(60_000);
-        Ok(Ticker { last: price, bid: price, ask: price })
+        Ok(Ticker { last: price, bid: Some(price), ask: Some(price) })
     }
     fn balance(&mut self, _: &str) -> Result<Balance, Fault> {
         Ok(Balance { total: Decimal::from(1_000), free: Decimal::from(1_000) })

@@ -14,7 +14,7 @@ use recompra::core::order::{BotName, Execution, OrderKey, OrderReport, OrderSpec
 use recompra::core::parameters::{DeviationFrom, Parameters, TakeProfitMode};
 use recompra::core::rebuild::rebuild;
 use recompra::core::reconcile::{self, Finding, Source};
-use recompra::core::record::{MissingCause, Reason, Record};
+use recompra::core::record::{MissingCause, Reason, Record, Refusal};
 use recompra::core::strategy::{self, Goal, Quote, Situation, Step};
 use recompra::core::{Decimal, Timestamp, money};
 
@@ -109,7 +109,7 @@ impl Numbers {
             status: status[self.below(4)],
             executed_quantity: self.number(),
             executed_value: self.number(),
-            maker_only_refused: self.odd(),
+            refusal: self.odd().then_some(Refusal::MakerOnly),
             reason: String::new(),
             created: self.moment(),
             updated: self.moment(),
@@ -193,7 +193,7 @@ fn base_order(executed_quantity: Decimal) -> Vec<Record> {
             status: OrderStatus::Filled,
             executed_quantity,
             executed_value,
-            maker_only_refused: false,
+            refusal: None,
             message: String::new(),
         },
     ]
@@ -254,7 +254,7 @@ fn whatever_is_reported_or_decided_the_core_does_not_panic() {
                 Ok(()) => applied += 1,
                 Err(_) => (ledger, refused) = (before, refused + 1),
             }
-            let quote = Quote { last: numbers.number(), bid: numbers.number(), ask: numbers.number() };
+            let quote = Quote { last: numbers.number(), bid: Some(numbers.number()), ask: Some(numbers.number()) };
             let situation = Situation {
                 ledger: &ledger,
                 parameters: &parameters,

@@ -62,7 +62,7 @@ fn closed(key: OrderKey, status: OrderStatus, executed: &str) -> Record {
         status,
         executed_quantity: d(executed),
         executed_value: d(executed) * d("50000"),
-        maker_only_refused: false,
+        refusal: None,
         message: String::new(),
     }
 }
@@ -164,7 +164,7 @@ fn report(name: &str, key: OrderKey, price: &str) -> OrderReport {
         status,
         executed_quantity: d(executed),
         executed_value: d(executed) * d("50000"),
-        maker_only_refused: false,
+        refusal: None,
         reason: String::new(),
         created,
         updated: NOW,

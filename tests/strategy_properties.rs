@@ -215,7 +215,7 @@ impl World {
     fn close(&mut self, key: OrderKey, maker_only_refused: bool) {
         let truth = self.orders.get_mut(&key).unwrap();
         truth.report.status = OrderStatus::Cancelled;
-        truth.report.maker_only_refused = maker_only_refused;
+        truth.report.refusal = maker_only_refused.then_some(Refusal::MakerOnly);
         let row = truth.report.clone();
         self.news.push_back(News::Order(row));
     }
@@ -298,7 +298,7 @@ impl World {
     /// Decides and carries out. Whether anything was done.
     fn decide(&mut self) -> bool {
         let last = self.last();
-        let quote = Quote { last, bid: last, ask: last + d("0.01") };
+        let quote = Quote { last, bid: Some(last), ask: Some(last + d("0.01")) };
         let situation = Situation {
             ledger: &self.ledger,
             parameters: &self.parameters,
@@ -376,7 +376,7 @@ impl World {
             status: OrderStatus::Open,
             executed_quantity: Decimal::ZERO,
             executed_value: Decimal::ZERO,
-            maker_only_refused: false,
+            refusal: None,
             reason: String::new(),
             created: self.now,
             updated: self.now,

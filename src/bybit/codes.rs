@@ -26,11 +26,15 @@ pub enum CallKind {
 /// What a `retCode` other than 0 asks for; `until` is when the exchange takes requests again, if it is about that.
 pub fn kind_of_code(code: i64, until: Timestamp) -> FaultKind {
     match code {
-        10_002 => FaultKind::ClockOff,
+        10_002 | -1 => FaultKind::ClockOff,
         10_003 | 10_004 | 10_005 | 10_007 | 10_009 | 10_010 | 10_024 | 10_027 | 33_004 | -2_015 => {
             FaultKind::KeyRefused
         }
         10_028 | 10_029 | 170_121 | 170_157 | 170_209 => FaultKind::ConfigurationRefused,
+        10_008 | 100_028 | 110_066 | 110_088 | 110_123 | 110_125 | 110_132 | 170_219 | 170_241 | 170_348 => {
+            FaultKind::PersonMustAct
+        }
+        170_151 | 170_159 => FaultKind::NotTrading,
         10_006 | 10_429 | 170_005 | 170_222 => FaultKind::RateLimited { until },
         10_000 | 10_014 | 10_016 | 170_001 | 170_007 | 170_032 | 170_035 | 170_146 | 170_147 | 170_149 | 170_150
         | 170_234 => FaultKind::Unknown,
@@ -38,8 +42,10 @@ pub fn kind_of_code(code: i64, until: Timestamp) -> FaultKind {
         110_001 | 110_008 | 110_010 | 170_139 | 170_142 | 170_143 | 170_190 | 170_213 => FaultKind::NotOpen,
         110_079 | 170_191 | 170_212 => FaultKind::Busy,
         110_004 | 110_007 | 110_012 | 170_033 | 170_131 => FaultKind::InsufficientFunds,
-        170_124 | 170_130 | 170_132 | 170_133 | 170_134 | 170_136 | 170_137 | 170_140 | 170_148 | 170_193 | 170_194
-        | 170_381 | 170_382 | 170_810 => FaultKind::Filter,
+        170_130 | 170_132 | 170_133 | 170_134 | 170_137 | 170_148 | 170_192 | 170_193 | 170_194 | 170_341 | 170_371
+        | 170_372 => FaultKind::Filter,
+        170_136 | 170_140 => FaultKind::BelowMinimum,
+        170_124 | 170_197 | 170_198 | 170_381 | 170_382 | 170_810 => FaultKind::Size,
         170_217 | 170_218 => FaultKind::MakerOnly,
         _ => FaultKind::Refused,
     }
@@ -74,10 +80,15 @@ mod tests {
     #[test]
     fn every_code_of_the_table_has_its_kind() {
         let until = Timestamp(7);
-        let table: [(FaultKind, &[i64]); 11] = [
+        let table: [(FaultKind, &[i64]); 15] = [
             (FaultKind::KeyRefused, &[10003, 10004, 10005, 10007, 10009, 10010, 10024, 10027, -2015, 33004]),
             (FaultKind::ConfigurationRefused, &[10028, 10029, 170121, 170157, 170209]),
-            (FaultKind::ClockOff, &[10002]),
+            (FaultKind::ClockOff, &[10002, -1]),
+            (
+                FaultKind::PersonMustAct,
+                &[10008, 100028, 110066, 110088, 110123, 110125, 110132, 170219, 170241, 170348],
+            ),
+            (FaultKind::NotTrading, &[170151, 170159]),
             (FaultKind::RateLimited { until }, &[10006, 10429, 170005, 170222]),
             (
                 FaultKind::Unknown,
@@ -89,11 +100,10 @@ mod tests {
             (FaultKind::InsufficientFunds, &[170131, 170033, 110004, 110007, 110012]),
             (
                 FaultKind::Filter,
-                &[
-                    170124, 170130, 170132, 170133, 170134, 170136, 170137, 170140, 170148, 170193, 170194, 170381,
-                    170382, 170810,
-                ],
+                &[170130, 170132, 170133, 170134, 170137, 170148, 170192, 170193, 170194, 170341, 170371, 170372],
             ),
+            (FaultKind::BelowMinimum, &[170136, 170140]),
+            (FaultKind::Size, &[170124, 170197, 170198, 170381, 170382, 170810]),
             (FaultKind::MakerOnly, &[170217, 170218]),
         ];
         for (kind, codes) in table {
@@ -101,7 +111,7 @@ mod tests {
                 assert_eq!(kind_of_code(*code, until), kind, "{code}");
             }
         }
-        for code in [1, -1, 10001, 170_999, i64::MAX, i64::MIN] {
+        for code in [1, -3, 10001, 170_999, i64::MAX, i64::MIN] {
             assert_eq!(kind_of_code(code, until), FaultKind::Refused, "{code}");
         }
     }

@@ -81,7 +81,8 @@ fn examine(config: &Config, demo_money: Option<Decimal>, variables: Variables<'_
     }
     // What follows is signed, and must be with a wrong clock too.
     let _ = client.synchronise_clock();
-    let market = client.instrument().and_then(|instrument| client.ticker().map(|ticker| (instrument, ticker.ask)));
+    let market =
+        client.instrument().and_then(|instrument| client.ticker().map(|ticker| (instrument, ticker.ask_or_last())));
     findings.extend(doctor::ladder(market.as_ref().map(|(instrument, ask)| (instrument, *ask)), &config.parameters));
     if has_key {
         let info = client.key_info();

@@ -24,7 +24,7 @@ pub fn plan(options: &command_line::Plan, variables: Variables<'_>) -> Result<()
         None => {
             let mut connection = LiveExchange::new(&config, None, Arc::new(AtomicBool::new(false)))?;
             let instrument = connection.client.instrument()?;
-            (connection.client.ticker()?.ask, instrument, Origin::Exchange)
+            (connection.client.ticker()?.ask_or_last(), instrument, Origin::Exchange)
         }
         Some(price) => {
             // Without the exchange a state directory is a help, not a need.

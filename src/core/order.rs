@@ -267,6 +267,24 @@ impl OrderStatus {
     }
 }
 
+/// Why the exchange refused an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Not enough money.
+    InsufficientFunds,
+    /// The price or quantity breaks a filter.
+    Filter,
+    /// It is worth less than the minimum. Only this says that something is too small to be sold.
+    BelowMinimum,
+    /// It is too large, there are too many orders, or the market does not take it now.
+    Size,
+    /// It was maker-only and would have taken liquidity.
+    MakerOnly,
+    /// Anything else.
+    Other,
+}
+
 /// What the exchange says of one order at one moment, from the stream or from an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderReport {
@@ -282,8 +300,9 @@ pub struct OrderReport {
     pub executed_quantity: Decimal,
     /// `cumExecValue`, in quote coin.
     pub executed_value: Decimal,
-    /// Whether it was maker-only and ended because it would have taken liquidity (`EC_PostOnlyWillTakeLiquidity`).
-    pub maker_only_refused: bool,
+    /// Why the exchange did not let it rest, if that is why it ended (`EC_PostOnlyWillTakeLiquidity`,
+    /// `EC_ReachRiskPriceLimit`, `EC_ReachMarketPriceLimit`).
+    pub refusal: Option<Refusal>,
     /// `rejectReason` or `cancelType`, for people; may be empty.
     pub reason: String,
     /// When the exchange accepted it.

@@ -278,7 +278,7 @@ mod tests {
             status: OrderStatus::Cancelled,
             executed_quantity: d("0.001"),
             executed_value: d("50"),
-            maker_only_refused: false,
+            refusal: None,
             reason: String::new(),
             created: Timestamp(1_000),
             updated: Timestamp(1_000),

@@ -198,7 +198,7 @@ pub fn closed_without_fills(key: OrderKey, message: String) -> Record {
         status: OrderStatus::Cancelled,
         executed_quantity: Decimal::ZERO,
         executed_value: Decimal::ZERO,
-        maker_only_refused: false,
+        refusal: None,
         message,
     }
 }
@@ -209,7 +209,7 @@ pub(super) fn closing(key: OrderKey, report: &OrderReport) -> Record {
         status: report.status,
         executed_quantity: report.executed_quantity,
         executed_value: report.executed_value,
-        maker_only_refused: report.maker_only_refused,
+        refusal: report.refusal,
         message: report.reason.clone(),
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::instrument::Instrument;
 use super::money::Decimal;
+pub use super::order::Refusal;
 use super::order::{BotName, Execution, OrderKey, OrderSpec, OrderStatus};
 use super::parameters::Parameters;
 use super::time::Timestamp;
@@ -105,8 +106,10 @@ pub enum Record {
         executed_quantity: Decimal,
         /// All that was executed, in quote coin.
         executed_value: Decimal,
-        /// Whether it ended because it was maker-only and would have taken liquidity.
-        maker_only_refused: bool,
+        /// Why the exchange did not let it rest, if that is why it ended. Earlier versions wrote `maker_only_refused`, true or
+        /// false.
+        #[serde(default, alias = "maker_only_refused", deserialize_with = "refusal_or_flag")]
+        refusal: Option<Refusal>,
         /// What the exchange said; may be empty.
         message: String,
     },
@@ -229,18 +232,17 @@ pub enum Reason {
     Exit,
 }
 
-/// Why the exchange refused an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// Not enough money.
-    InsufficientFunds,
-    /// The price or quantity breaks a filter.
-    Filter,
-    /// It was maker-only and would have taken liquidity.
-    MakerOnly,
-    /// Anything else.
-    Other,
+fn refusal_or_flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Refusal>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Flag(bool),
+        Refusal(Option<Refusal>),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::Flag(maker_only) => maker_only.then_some(Refusal::MakerOnly),
+        Either::Refusal(refusal) => refusal,
+    })
 }
 
 /// Why base coin no longer counts as held.
@@ -263,6 +265,9 @@ pub enum MissingCause {
 pub enum AlarmCause {
     /// Orders with this bot's prefix that it does not know. Cleared when they are gone.
     Strays,
+    /// The exchange refuses key, configuration or symbol, or wants something of a person. Cleared when it no longer does. It
+    /// does not stop buys by itself: they are refused, and tried ever more slowly.
+    Refused,
     /// The exchange has forgotten what is needed to know the holdings. Cleared by a person who lets the bot close its
     /// position.
     LostHistory,

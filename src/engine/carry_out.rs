@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use log::{info, warn};
 
+use super::contact::Chore;
 use super::ports::{Action, Fault, FaultKind};
 use super::{Engine, Failure};
 use crate::core::ladder;
 use crate::core::money;
-use crate::core::order::{OrderKey, Side};
+use crate::core::order::{OrderKey, OrderSpec, Side};
 use crate::core::record::{Record, Refusal};
 use crate::core::strategy::{FUNDS_PATIENCE, Goal, Step};
 
@@ -75,10 +76,16 @@ impl Engine<'_> {
         });
         for (key, action, outcome) in outcomes {
             match (action, outcome) {
-                (Action::Place { .. }, Ok(_)) => self.answered(),
+                (Action::Place { spec, .. }, Ok(_)) => {
+                    self.contact.answered();
+                    self.accepted()?;
+                    if matches!(spec, OrderSpec::MarketBuy { .. } | OrderSpec::MarketSell { .. }) {
+                        self.expect_fill(key);
+                    }
+                }
                 (Action::Place { .. }, Err(fault)) => self.place_failed(key, &fault)?,
                 (Action::Cancel { .. }, Ok(_)) => {
-                    self.answered();
+                    self.contact.answered();
                     self.expect_cancel(key);
                 }
                 (Action::Cancel { .. }, Err(fault)) => self.cancel_failed(key, &fault)?,
@@ -97,9 +104,13 @@ impl Engine<'_> {
             };
             let free = match self.exchange.balance(&coin) {
                 Ok(balance) => balance.free,
-                Err(fault) => return self.on_fault(&fault),
+                Err(fault) => {
+                    self.chore_failed(Chore::Funds, &fault)?;
+                    self.open_not_before = self.contact.due(Chore::Funds);
+                    return Ok(());
+                }
             };
-            self.answered();
+            self.contact.succeeded(Chore::Funds);
             if free < cost {
                 warn!(
                     "cycle {cycle} waits: the ladder costs up to {} {coin}, {} are free; asking again in {} s",
@@ -138,8 +149,10 @@ impl Engine<'_> {
             self.reconcile_due = self.reconcile_due.min(self.now().after(REFUSAL_LOOK));
         }
         self.on_fault(fault)?;
-        if fault.kind == FaultKind::Filter {
+        if refusal(fault.kind).is_some() {
             warn!("{} refused: {fault}", key.slot);
+        }
+        if matches!(fault.kind, FaultKind::Filter | FaultKind::BelowMinimum | FaultKind::Size) {
             self.refresh_instrument()?;
         }
         Ok(())
@@ -168,14 +181,7 @@ impl Engine<'_> {
 
 /// Whether a fault says that the request had no effect, and may be made again after a pause.
 fn surely_not_done(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::Unreachable
-            | FaultKind::ClockOff
-            | FaultKind::RateLimited { .. }
-            | FaultKind::KeyRefused
-            | FaultKind::ConfigurationRefused
-    )
+    matches!(kind, FaultKind::Unreachable | FaultKind::ClockOff | FaultKind::RateLimited { .. } | FaultKind::KeyRefused)
 }
 
 /// How an order was refused, if it was.
@@ -184,7 +190,14 @@ fn refusal(kind: FaultKind) -> Option<Refusal> {
         FaultKind::InsufficientFunds => Some(Refusal::InsufficientFunds),
         FaultKind::Filter => Some(Refusal::Filter),
         FaultKind::MakerOnly => Some(Refusal::MakerOnly),
-        FaultKind::Refused | FaultKind::NotOpen => Some(Refusal::Other),
+        FaultKind::BelowMinimum => Some(Refusal::BelowMinimum),
+        FaultKind::Size => Some(Refusal::Size),
+        // Under another name after a pause that grows.
+        FaultKind::Refused
+        | FaultKind::NotOpen
+        | FaultKind::ConfigurationRefused
+        | FaultKind::NotTrading
+        | FaultKind::PersonMustAct => Some(Refusal::Other),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use log::{error, warn};
 
+use super::contact::Chore;
 use super::{Engine, Failure};
 use crate::core::money::{self, Decimal};
 use crate::core::record::{MissingCause, Record};
@@ -51,10 +52,10 @@ impl Engine<'_> {
             Ok(balance) => balance.total,
             Err(fault) => {
                 self.wallet_check_due = true;
-                return self.on_fault(&fault);
+                return self.chore_failed(Chore::Wallet, &fault);
             }
         };
-        self.answered();
+        self.contact.succeeded(Chore::Wallet);
         // What is offered is locked, so it is there: only the rest can be missing.
         let missing = (held - total).min(free);
         if missing <= Decimal::ZERO {

@@ -8,22 +8,29 @@
 //! placed (`start`). From then on:
 //!
 //! ```text
-//!   signals there? ──▶ book them                                     ┐
-//!   reconciliation due? ──▶ open orders and executions over REST     │ one turn, in this order;
-//!   an order to query? ──▶ ask for it under its own name             │ whatever was done, the next
-//!   steps decided? ──▶ journal, then exchange (at once what can be)  │ turn begins at the top
-//!   nothing for 20 s? ──▶ heartbeat: connections, clock              │
-//!   else ──▶ wait for a signal or the next deadline                  ┘
+//!   signals there? ──▶ book them                                              ┐
+//!   steps decided? ──▶ journal, then exchange (at once what can be)           │ one turn, in this order;
+//!   reconciliation due? ──▶ open orders and executions over REST              │ whatever was done, the next
+//!   an order to query? ──▶ ask for it under its own name                      │ turn begins at the top
+//!   wallet, rights, price due? ──▶ ask                                        │
+//!   nothing for 20 s? ──▶ heartbeat: connections, clock                       │
+//!   else ──▶ wait for a signal or the next deadline                           ┘
 //! ```
+//!
+//! What protects stands above everything optional: after the first comparison with the exchange, sells, cancels and the stop
+//! loss wait for nothing else. Buys wait for more: that the last comparison is still good, that no order's fate is unknown,
+//! that the key may trade. Each question is due again counted from when it ended, and waits longer each time while it fails
+//! (`contact`), so that none starves another.
 //!
 //! What can go wrong: a request may bring no answer (the order is queried until its fate is known), the stream may be down
 //! (REST is polled instead), the journal may refuse to be written (nothing is sent until it can be, see `books`),
-//! coins may leave the account (`coins`), the journal may be lost (`rebuilding`), the key may be refused (the engine
-//! ends; resting orders stay).
+//! coins may leave the account (`coins`), the journal may be lost (`rebuilding`), the key may be refused (`contact`; resting
+//! orders stay).
 
 mod books;
 mod carry_out;
 mod coins;
+mod contact;
 mod order_queries;
 pub mod ports;
 mod rebuilding;
@@ -45,6 +52,7 @@ use crate::core::reconcile::Source;
 use crate::core::record::{AlarmCause, Record};
 use crate::core::strategy::{self, Decision, Goal, Quote, Situation, Step};
 use books::Books;
+use contact::{Chore, Contact};
 use ports::{
     Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent, Ticker,
     Watch,
@@ -61,8 +69,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
 /// A quote older than this is fetched again when the strategy wants one.
 const QUOTE_AGE: Duration = Duration::from_secs(5);
-/// The first pause after the exchange could not be reached; it doubles up to [`POLL_INTERVAL`].
-const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
+/// Whoever took no turn for so long was suspended: the longest wait for an answer is shorter, and so is every other one.
+const SUSPENDED: Duration = Duration::from_secs(3600);
 
 /// How the engine ended in peace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,8 +175,12 @@ pub struct Engine<'a> {
     clock_synchronised: bool,
     /// Whether the exchange has been asked what must be known before something is bought.
     preflight_passed: bool,
-    /// Whether reconciliation has succeeded since the stream last came up.
+    /// Whether reconciliation has succeeded since the stream last came up: only then is anything bought.
     reconciled: bool,
+    /// Whether it has ever succeeded in this process: from then on orders are cancelled and coins are sold.
+    reconciled_once: bool,
+    /// When the engine last took a turn.
+    awake: Timestamp,
     /// Whether the journal says that this process has reconciled, with every order's fate known.
     watching: bool,
     stream_up: bool,
@@ -179,10 +191,7 @@ pub struct Engine<'a> {
     /// What happened to orders older than this may be forgotten by the exchange: this process was not there to see it.
     unseen_before: Option<Timestamp>,
     heartbeat_due: Timestamp,
-    /// No request before this moment: the exchange asked for quiet, or could not be reached.
-    quiet_until: Timestamp,
-    /// How many requests in a row did not reach the exchange.
-    outages: u32,
+    contact: Contact,
     /// Orders to be asked for under their own name, because their fate is not known.
     queries: BTreeMap<OrderKey, order_queries::OrderQuery>,
     /// Orders with this bot's name that should not be there, and how often in a row they were seen.
@@ -213,14 +222,15 @@ impl<'a> Engine<'a> {
             clock_synchronised: false,
             preflight_passed: false,
             reconciled: false,
+            reconciled_once: false,
+            awake: now,
             watching: false,
             stream_up: false,
             reconcile_due: now,
             executions_from: now,
             unseen_before: None,
             heartbeat_due: now,
-            quiet_until: now,
-            outages: 0,
+            contact: Contact::default(),
             queries: BTreeMap::new(),
             unexpected: BTreeMap::new(),
             unknown_executions: BTreeSet::new(),
@@ -309,59 +319,97 @@ impl<'a> Engine<'a> {
             Some(StopWish::Close) => self.config.goal = Goal::Close,
             None => {}
         }
+        self.notice_suspension()?;
         let now = self.now();
-        let mut wake = self.reconcile_due;
-        let mut watch = None;
-        if now < self.quiet_until {
-            wake = self.quiet_until;
-        } else if now >= self.reconcile_due {
+        if now < self.contact.quiet_until {
+            self.idle(self.contact.quiet_until, None)?;
+            return Ok(None);
+        }
+        // What protects comes first. It waits for the first comparison with the exchange, and for nothing optional.
+        let mut decision = Decision::default();
+        if self.reconciled_once {
+            decision = self.decide_and_note()?;
+            self.tell_ladder_error(&decision);
+            // After a refusal the market's price helps to choose another one: it is asked for once, if it is to be had.
+            if decision.wants_quote && decision.trigger.is_none() && self.is_quote_due(now) {
+                self.fetch_quote()?;
+                return Ok(None);
+            }
+            // A few at a time: what comes meanwhile, a stop above all, is seen before the next are taken.
+            let steps = self.batch(std::mem::take(&mut decision.steps));
+            if !steps.is_empty() {
+                self.carry_out(steps)?;
+                return Ok(None);
+            }
+        }
+        if now >= self.next_reconciliation() {
             self.reconcile()?;
             return Ok(None);
-        } else if let Some(key) = self.most_urgent_query(now) {
+        }
+        if let Some(key) = self.most_urgent_query(now) {
             self.query_order(key)?;
             return Ok(None);
-        } else if self.wallet_check_due && self.reconciled && self.queries.is_empty() {
+        }
+        let settled = self.reconciled && self.queries.is_empty();
+        let wallet_due = Some(self.contact.due(Chore::Wallet)).filter(|_| self.wallet_check_due && settled);
+        if wallet_due.is_some_and(|due| now >= due) {
             self.check_wallet()?;
             return Ok(None);
-        } else if self.reconciled && !self.watching && self.queries.is_empty() && self.unexpected.is_empty() {
+        }
+        if settled && !self.watching && self.unexpected.is_empty() {
             self.record(vec![Record::Reconciled])?;
             // After a power cut this shows that the process may have done more than its journal holds.
             self.books.sync();
             self.watching = true;
             return Ok(None);
-        } else if self.reconciled && !self.preflight_passed && self.config.goal == Goal::Trade {
+        }
+        let wants_preflight = self.reconciled && !self.preflight_passed && self.config.goal == Goal::Trade;
+        let preflight_due = Some(self.contact.due(Chore::Preflight)).filter(|_| wants_preflight);
+        if preflight_due.is_some_and(|due| now >= due) {
             self.preflight()?;
             return Ok(None);
-        } else if self.reconciled {
-            let decision = self.decide_and_note()?;
-            if decision.wants_quote && self.quote_is_stale(now) {
-                self.fetch_quote()?;
-                return Ok(None);
-            }
-            self.tell_ladder_error(&decision);
-            // A few at a time: what comes meanwhile, a stop above all, is seen before the next are taken.
-            let steps = self.batch(decision.steps);
-            if !steps.is_empty() {
-                self.carry_out(steps)?;
-                return Ok(None);
-            }
-            if decision.finished && self.queries.is_empty() {
-                return Ok(Some(Outcome::Finished));
-            }
-            if now >= self.heartbeat_due {
-                self.heartbeat()?;
-                return Ok(None);
-            }
-            let quote_due = decision.wants_quote.then(|| self.quote_due());
-            watch = quote_due.zip(decision.trigger).map(|(due, trigger)| Watch { trigger, due, every: QUOTE_AGE });
-            let quote_due = quote_due.filter(|_| watch.is_none());
-            wake = [decision.wake, self.next_query(), quote_due, Some(self.heartbeat_due)]
-                .into_iter()
-                .flatten()
-                .fold(wake, Timestamp::min);
         }
+        if decision.wants_quote && self.is_quote_due(now) {
+            self.fetch_quote()?;
+            return Ok(None);
+        }
+        if decision.finished && self.queries.is_empty() {
+            return Ok(Some(Outcome::Finished));
+        }
+        if now >= self.heartbeat_due {
+            self.heartbeat()?;
+            return Ok(None);
+        }
+        let quote_due = decision.wants_quote.then(|| self.quote_due());
+        let watch = quote_due.zip(decision.trigger).map(|(due, trigger)| Watch { trigger, due, every: QUOTE_AGE });
+        let quote_due = quote_due.filter(|_| watch.is_none());
+        let wake = [decision.wake, self.next_query(), quote_due, wallet_due, preflight_due, Some(self.heartbeat_due)];
+        let wake = wake.into_iter().flatten().fold(self.next_reconciliation(), Timestamp::min);
         self.idle(wake, watch.as_ref())?;
         Ok(None)
+    }
+
+    /// A process that was suspended for long knows no more than one that starts.
+    fn notice_suspension(&mut self) -> Result<(), Failure> {
+        let now = self.now();
+        let away = now.since(std::mem::replace(&mut self.awake, now));
+        if away < SUSPENDED || !self.reconciled_once {
+            return Ok(());
+        }
+        info!("nothing happened here for {} s: comparing everything with the exchange", away.as_secs());
+        (self.reconciled, self.reconciled_once) = (false, false);
+        self.reconcile_due = now;
+        if away >= order_queries::RETENTION {
+            self.unseen_before = Some(now);
+            let lost = self.after_absence();
+            self.record(lost)?;
+        }
+        Ok(())
+    }
+
+    /// When the ledger is to be compared with the exchange.
+    fn next_reconciliation(&self) -> Timestamp {
+        self.reconcile_due.max(self.contact.due(Chore::Reconciliation))
     }
 
     /// Waits for a signal until `wake`, or until the price that is watched matters, syncing the journal on the way.
@@ -421,12 +469,17 @@ impl<'a> Engine<'a> {
             goal: self.config.goal,
             quote: self.fresh_quote(self.now()),
             open_not_before: self.open_not_before,
-            hold_buys: !self.unexpected.is_empty(),
+            hold_buys: !self.unexpected.is_empty() || !self.reconciled || !self.may_buy(),
             now: self.now(),
         };
         let decision = strategy::decide_again(&situation, &mut memo);
         self.memo = memo;
         decision
+    }
+
+    /// Whether what must be known before something is bought is known.
+    fn may_buy(&self) -> bool {
+        self.preflight_passed || self.config.goal != Goal::Trade
     }
 
     /// Takes what came while waiting.
@@ -438,13 +491,17 @@ impl<'a> Engine<'a> {
                 // Nothing is replayed: what happened before this moment is known only by asking.
                 self.reconciled = false;
                 self.reconcile_due = self.now();
+                self.contact.connected();
             }
             Signal::StreamDown(reason) => {
                 warn!("private stream down, polling meanwhile: {reason}");
                 self.stream_up = false;
                 self.reconcile_due = self.reconcile_due.min(self.now().after(POLL_INTERVAL));
             }
-            Signal::StreamRefused(reason) => return Err(Failure::KeyRefused(reason)),
+            Signal::StreamRefused(message) => {
+                let kind = FaultKind::KeyRefused;
+                self.on_refusal(&Fault { kind, endpoint: "private stream", code: None, message })?;
+            }
             // Nobody knows yet what it would be news of: the past is asked for first.
             Signal::Frame(_) if self.books.ledger.is_blank() && !self.reconciled => {}
             // Nothing is dated by a clock that the exchange has not corrected.
@@ -469,50 +526,6 @@ impl<'a> Engine<'a> {
         self.books.clock.now()
     }
 
-    /// The faults that end the engine wherever they appear.
-    fn fatal(&self, fault: &Fault) -> Result<(), Failure> {
-        match fault.kind {
-            FaultKind::KeyRefused => Err(Failure::KeyRefused(fault.to_string())),
-            FaultKind::ConfigurationRefused => Err(Failure::ConfigurationRefused(fault.to_string())),
-            _ => Ok(()),
-        }
-    }
-
-    /// What every fault has in common: it may end the engine, ask for quiet, or tell of an outage.
-    fn on_fault(&mut self, fault: &Fault) -> Result<(), Failure> {
-        self.fatal(fault)?;
-        match fault.kind {
-            FaultKind::RateLimited { until } => {
-                warn!("{fault}; quiet until {until}");
-                self.quiet_until = until;
-            }
-            FaultKind::ClockOff => {
-                self.heartbeat_due = self.now();
-                self.pause_for_outage(fault);
-            }
-            FaultKind::Unreachable | FaultKind::Unknown | FaultKind::Malformed => self.pause_for_outage(fault),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn pause_for_outage(&mut self, fault: &Fault) {
-        let pause = (OUTAGE_PAUSE * 2_u32.pow(self.outages.min(8))).min(POLL_INTERVAL);
-        if self.outages == 0 {
-            warn!("{fault}");
-        }
-        self.outages = self.outages.saturating_add(1);
-        self.quiet_until = self.now().after(pause);
-    }
-
-    /// An answer came: the outage, if there was one, is over.
-    fn answered(&mut self) {
-        if self.outages > 0 {
-            info!("the exchange answers again after {} failed requests", self.outages);
-            self.outages = 0;
-        }
-    }
-
     /// Asks for the time, on as many connections as there may be orders to cancel at once.
     fn heartbeat(&mut self) -> Result<(), Failure> {
         let live = self.books.ledger.cycle.iter().flat_map(|cycle| cycle.live_orders()).count();
@@ -520,13 +533,14 @@ impl<'a> Engine<'a> {
         let ended = self.now();
         match result {
             Ok(()) => {
-                self.answered();
+                self.contact.succeeded(Chore::Heartbeat);
                 self.heartbeat_due = ended.after(self.config.heartbeat_interval);
                 Ok(())
             }
             Err(fault) => {
-                self.heartbeat_due = ended.after(POLL_INTERVAL);
-                self.on_fault(&fault)
+                self.chore_failed(Chore::Heartbeat, &fault)?;
+                self.heartbeat_due = self.contact.due(Chore::Heartbeat);
+                Ok(())
             }
         }
     }
@@ -536,21 +550,22 @@ impl<'a> Engine<'a> {
     }
 
     fn quote_due(&self) -> Timestamp {
-        self.quote.as_ref().map_or(self.now(), |(_, at)| at.after(QUOTE_AGE))
+        let fetched = self.quote.as_ref().map_or(Timestamp::default(), |(_, at)| at.after(QUOTE_AGE));
+        fetched.max(self.contact.due(Chore::Price))
     }
 
-    fn quote_is_stale(&self, now: Timestamp) -> bool {
-        self.fresh_quote(now).is_none()
+    fn is_quote_due(&self, now: Timestamp) -> bool {
+        now >= self.quote_due()
     }
 
     fn fetch_quote(&mut self) -> Result<(), Failure> {
         match self.exchange.ticker() {
             Ok(ticker) => {
-                self.answered();
+                self.contact.succeeded(Chore::Price);
                 self.quote = Some((quote_of(ticker), self.now()));
                 Ok(())
             }
-            Err(fault) => self.on_fault(&fault),
+            Err(fault) => self.chore_failed(Chore::Price, &fault),
         }
     }
 

@@ -30,6 +30,8 @@ const SHORTEST_RETENTION: Duration = Duration::from_secs(23 * 3600);
 const ABSENT_ANSWERS: u32 = 3;
 /// The stream is given so long to tell what an answer or another row has already told.
 const STREAM_GRACE: Duration = Duration::from_secs(1);
+/// The stream is given so long to tell that a market order is filled.
+const FILL_GRACE: Duration = Duration::from_secs(3);
 /// The stream is given so long to tell that an order is cancelled.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 /// The first pause between two questions; it doubles.
@@ -56,6 +58,11 @@ impl Engine<'_> {
     /// The fate of an order is not known: it is queried at once.
     pub(super) fn query_now(&mut self, key: OrderKey, proved: bool) {
         self.query_after(key, Duration::ZERO, proved);
+    }
+
+    /// The stream will tell how a market order was filled; if it does not, the order is asked for.
+    pub(super) fn expect_fill(&mut self, key: OrderKey) {
+        self.query_after(key, FILL_GRACE, true);
     }
 
     /// The stream will tell what became of a cancel; if it does not, the order is asked for.
@@ -89,7 +96,13 @@ impl Engine<'_> {
 
     /// Asks the exchange for one order, and books what it says.
     pub(super) fn query_order(&mut self, key: OrderKey) -> Result<(), Failure> {
+        let result = self.ask_for(key);
+        // Counted from its end: with slow answers there is time for other things between two of them.
         self.query_again_later(key);
+        result
+    }
+
+    fn ask_for(&mut self, key: OrderKey) -> Result<(), Failure> {
         let missing = matches!(self.books.ledger.order(key).map(|order| &order.state), Some(OrderState::Closed { .. }));
         if missing {
             let answered = self.ask_executions(key)?;
@@ -98,11 +111,11 @@ impl Engine<'_> {
         let asked = self.now();
         match self.exchange.order(&key.link_id(&self.config.bot)) {
             Ok(Some(report)) => {
-                self.answered();
+                self.contact.answered();
                 self.on_answer(key, &report)
             }
             Ok(None) => {
-                self.answered();
+                self.contact.answered();
                 self.on_absence(key, asked)
             }
             Err(fault) if fault.kind == FaultKind::NotOpen => self.on_absence(key, asked),
@@ -221,7 +234,7 @@ impl Engine<'_> {
                 status: OrderStatus::Cancelled,
                 executed_quantity: order.executed_quantity,
                 executed_value: order.executed_value,
-                maker_only_refused: false,
+                refusal: None,
                 message: "no longer known to the exchange".to_owned(),
             }
         };
@@ -248,7 +261,7 @@ impl Engine<'_> {
             status: OrderStatus::Cancelled,
             executed_quantity: order.executed_quantity,
             executed_value: order.executed_value,
-            maker_only_refused: false,
+            refusal: None,
             message: "no longer known to the exchange".to_owned(),
         };
         let mut records = vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, closed];
@@ -288,7 +301,7 @@ impl Engine<'_> {
         let to = now.after(HIDDEN_PATIENCE);
         match self.exchange.executions(from, to) {
             Ok(executions) => {
-                self.answered();
+                self.contact.answered();
                 for execution in &executions {
                     self.on_execution(execution)?;
                 }

@@ -47,10 +47,17 @@ pub struct Balance {
 pub struct Ticker {
     /// Price of the last trade.
     pub last: Decimal,
-    /// Best bid.
-    pub bid: Decimal,
-    /// Best ask.
-    pub ask: Decimal,
+    /// Best bid; `None` if the exchange does not tell it.
+    pub bid: Option<Decimal>,
+    /// Best ask; likewise.
+    pub ask: Option<Decimal>,
+}
+
+impl Ticker {
+    /// What a market buy would pay, as far as is known.
+    pub fn ask_or_last(&self) -> Decimal {
+        self.ask.unwrap_or(self.last)
+    }
 }
 
 /// Why a call brought no result, named after what its receiver should do.
@@ -81,6 +88,15 @@ pub enum FaultKind {
     InsufficientFunds,
     /// A filter refuses these numbers: recompute, do not repeat.
     Filter,
+    /// They are worth less than the minimum: dust, if it is a sell of everything.
+    BelowMinimum,
+    /// The order is too large, there are too many, or the market does not take it now: recompute or wait.
+    Size,
+    /// The symbol is not open for trading yet: again in minutes. The request was surely not done.
+    NotTrading,
+    /// A person must settle something with the exchange before it takes this (terms, region, a ban): say so, ask again ever
+    /// more slowly. The request was surely not done.
+    PersonMustAct,
     /// Maker-only is not possible at this price now.
     MakerOnly,
     /// Refused for a reason this program has no rule for. The request was surely not done.

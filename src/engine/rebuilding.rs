@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
+use super::contact::Chore;
 use super::ports::Fault;
 use super::{Engine, Failure};
 use crate::core::Timestamp;
@@ -41,7 +42,7 @@ impl Engine<'_> {
             Ok(past) => past,
             Err(fault) => {
                 self.reconcile_due = self.now();
-                self.on_fault(&fault)?;
+                self.chore_failed(Chore::Reconciliation, &fault)?;
                 return Ok(false);
             }
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
+use super::contact::Chore;
 use super::{Engine, Failure, POLL_INTERVAL};
 use crate::core::order::{Execution, OrderKey, OrderReport, Side};
 use crate::core::reconcile::Source;
@@ -21,16 +22,15 @@ impl Engine<'_> {
     /// ones. Orders whose fate it leaves open are queried one by one.
     pub(super) fn reconcile(&mut self) -> Result<(), Failure> {
         let began = self.now();
-        let interval = if self.stream_up { self.config.reconcile_interval } else { POLL_INTERVAL };
-        self.reconcile_due = began.after(interval);
         let (open, executions) = match self.open_orders_and_executions() {
             Ok(answers) => answers,
-            Err(fault) => {
-                self.reconcile_due = began;
-                return self.on_fault(&fault);
-            }
+            Err(fault) => return self.chore_failed(Chore::Reconciliation, &fault),
         };
-        self.answered();
+        self.contact.succeeded(Chore::Reconciliation);
+        self.accepted()?;
+        let interval = if self.stream_up { self.config.reconcile_interval } else { POLL_INTERVAL };
+        // Counted from its end: with slow answers there is time for other things between two of them.
+        self.reconcile_due = self.now().after(interval);
         if !self.rebuilt_if_blank()? {
             return Ok(());
         }
@@ -61,6 +61,7 @@ impl Engine<'_> {
         if !self.reconciled {
             info!("reconciled with the exchange");
             self.reconciled = true;
+            self.reconciled_once = true;
         }
         Ok(())
     }
@@ -91,7 +92,7 @@ impl Engine<'_> {
                 Err(fault) => {
                     self.note_unexpected(key);
                     self.reconcile_due = self.now();
-                    self.on_fault(&fault)?;
+                    self.chore_failed(Chore::Reconciliation, &fault)?;
                     return Ok(false);
                 }
             }

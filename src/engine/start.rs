@@ -6,8 +6,9 @@
 
 use log::warn;
 
+use super::contact::{Chore, OUTAGE_PAUSE};
 use super::ports::{Fault, FaultKind, StopWish};
-use super::{Engine, EngineConfig, Failure, OUTAGE_PAUSE, order_queries, quote_of, rebuilding};
+use super::{Engine, EngineConfig, Failure, order_queries, quote_of, rebuilding};
 use crate::core::ledger::Ledger;
 use crate::core::record::{AlarmCause, MissingCause, Record};
 use crate::core::strategy;
@@ -22,7 +23,7 @@ impl Engine<'_> {
         let Some(instrument) = self.at_start(|engine| engine.exchange.handshake())? else { return Ok(()) };
         self.set_deadlines();
         let EngineConfig { bot, environment, parameters, .. } = self.config.clone();
-        if !instrument.trading {
+        if !instrument.trading && self.books.ledger.cycle.is_none() {
             return Err(Failure::ConfigurationRefused(format!("{} is not trading now", parameters.symbol)));
         }
         let seen = self.books.ledger.instrument.as_ref() == Some(&instrument);
@@ -38,10 +39,14 @@ impl Engine<'_> {
 
     /// Looks whether the key may trade, and whether the ladder may be placed at the market's price.
     pub(super) fn preflight(&mut self) -> Result<(), Failure> {
-        let Some(ticker) = self.at_start(|engine| engine.exchange.preflight())? else { return Ok(()) };
+        let ticker = match self.exchange.preflight() {
+            Ok(ticker) => ticker,
+            Err(fault) => return self.chore_failed(Chore::Preflight, &fault),
+        };
+        self.contact.succeeded(Chore::Preflight);
         let Ledger { instrument, cycle, .. } = &self.books.ledger;
         let Some(instrument) = instrument else { return Ok(()) };
-        if let Err(error) = strategy::check(ticker.ask, &self.config.parameters, instrument) {
+        if let Err(error) = strategy::check(ticker.ask_or_last(), &self.config.parameters, instrument) {
             if cycle.is_none() {
                 return Err(Failure::Ladder(error));
             }
@@ -61,7 +66,7 @@ impl Engine<'_> {
         let now = self.now();
         // A comparison over a connection that was only just opened is a rough one.
         self.heartbeat_due = now;
-        self.quiet_until = now;
+        self.contact.quiet_until = now;
         self.open_not_before = now;
         self.reconcile_due = if self.stream_up { now } else { now.after(self.config.stream_patience) };
         let Ledger { watched, time, .. } = self.books.ledger;
@@ -77,7 +82,7 @@ impl Engine<'_> {
     /// After an absence that is longer than the exchange remembers, what a power cut took from the journal's end cannot be
     /// found there any more. That it took nothing is sure only after an end in peace. Coins that were not offered then may
     /// have been offered and sold by what is lost: they are written off, because those in the wallet may be the user's own.
-    fn after_absence(&self) -> Vec<Record> {
+    pub(super) fn after_absence(&self) -> Vec<Record> {
         if self.unseen_before.is_none() || self.books.ledger.ended {
             return Vec::new();
         }
@@ -115,14 +120,13 @@ impl Engine<'_> {
                 Ok(answer) => return Ok(Some(answer)),
                 Err(fault) => fault,
             };
-            self.fatal(&fault)?;
-            if attempt == START_ATTEMPTS {
+            self.on_fault(&fault)?;
+            let refused = matches!(fault.kind, FaultKind::KeyRefused | FaultKind::ConfigurationRefused);
+            if attempt >= START_ATTEMPTS && !refused {
                 return Err(Failure::Unreachable(fault));
             }
-            let pause = match fault.kind {
-                FaultKind::RateLimited { until } => until,
-                _ => self.now().after(OUTAGE_PAUSE * 2_u32.pow(attempt)),
-            };
+            let pause = self.now().after(OUTAGE_PAUSE * 2_u32.pow(attempt.min(START_ATTEMPTS)));
+            let pause = self.contact.quiet_until.max(pause);
             warn!("{fault}; trying again");
             attempt += 1;
             while self.now() < pause {

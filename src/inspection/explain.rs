@@ -475,7 +475,7 @@ mod tests {
                 status: OrderStatus::Cancelled,
                 executed_quantity: d("0.000833"),
                 executed_value: d("49.9800833"),
-                maker_only_refused: false,
+                refusal: None,
                 message: String::new(),
             },
             Record::OrderPlanned {

@@ -26,7 +26,7 @@ use super::market::{Market, MarketError, PricePoint, Quiet};
 use super::order::{Fill, Kind, NewOrder, Order, Status, TimeInForce};
 use super::query::Selection;
 use crate::core::instrument::Instrument;
-use crate::core::order::{Execution, OrderReport, OrderSpec, OrderStatus, Side};
+use crate::core::order::{Execution, OrderReport, OrderSpec, OrderStatus, Refusal, Side};
 use crate::core::{Timestamp, money};
 use crate::engine::ports::{
     self, Balance, Clock, Fault, FaultKind, Feed, Signal, StopWish, StreamEvent, Ticker, Watch,
@@ -107,7 +107,7 @@ impl<M: Market> State<M> {
 
     fn ticker(&self) -> Option<Ticker> {
         let book = self.exchange.book(&self.symbol)?;
-        Some(Ticker { last: book.bid(), bid: book.bid(), ask: book.ask() })
+        Some(Ticker { last: book.bid(), bid: Some(book.bid()), ask: Some(book.ask()) })
     }
 
     fn wait(&mut self, until: Timestamp, watch: Option<&Watch>) -> (Option<Signal>, Option<(Ticker, Timestamp)>) {
@@ -375,7 +375,7 @@ fn report(order: &Order) -> OrderReport {
         status,
         executed_quantity: order.executed_quantity.normalize(),
         executed_value: order.executed_value.normalize(),
-        maker_only_refused: order.ending == super::order::Ending::WouldTake,
+        refusal: (order.ending == super::order::Ending::WouldTake).then_some(Refusal::MakerOnly),
         reason: reason.unwrap_or_default().to_owned(),
         created: order.created,
         updated: order.updated,

@@ -189,7 +189,7 @@ fn something_is_due(world: &World, ledger: &Ledger) -> Option<String> {
         return Some(format!("an alarm without a reason: {:?}", ledger.alarm()));
     }
     let book = world.exchange.book("BTCUSDT")?;
-    let quote = Quote { last: book.bid(), bid: book.bid(), ask: book.ask() };
+    let quote = Quote { last: book.bid(), bid: Some(book.bid()), ask: Some(book.ask()) };
     let now = Timestamp(world.clock_now());
     let decision = strategy::decide(&Situation {
         ledger,

@@ -151,8 +151,9 @@ impl TickerRow<'_> {
     fn ticker(&self) -> Result<Ticker, FieldError> {
         Ok(Ticker {
             last: price(&self.last_price, "lastPrice")?,
-            bid: price(&self.bid1_price, "bid1Price")?,
-            ask: price(&self.ask1_price, "ask1Price")?,
+            // An empty side of the book, or one that is not told: what needs it asks for it.
+            bid: price(&self.bid1_price, "bid1Price").ok(),
+            ask: price(&self.ask1_price, "ask1Price").ok(),
         })
     }
 }

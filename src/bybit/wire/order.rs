@@ -3,11 +3,22 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FieldError, Text};
-use crate::core::order::{Execution, OrderReport, OrderSpec, OrderStatus, Side};
+use crate::core::order::{Execution, OrderReport, OrderSpec, OrderStatus, Refusal, Side};
 use crate::core::{Decimal, money};
 
 /// Bybit's word for a maker-only order that would have taken liquidity.
 const WOULD_TAKE: &str = "EC_PostOnlyWillTakeLiquidity";
+/// The price of an order that was accepted lies beyond what Bybit allows around the index.
+const PRICE_LIMITS: [&str; 2] = ["EC_ReachRiskPriceLimit", "EC_ReachMarketPriceLimit"];
+
+/// Why Bybit did not let an order rest, if this reason says so.
+fn refusal(reason: &str) -> Option<Refusal> {
+    match reason {
+        WOULD_TAKE => Some(Refusal::MakerOnly),
+        limit if PRICE_LIMITS.contains(&limit) => Some(Refusal::Filter),
+        _ => None,
+    }
+}
 /// What Bybit writes where there is no reason.
 const NO_REASON: [&str; 3] = ["EC_NoError", "UNKNOWN", ""];
 
@@ -77,8 +88,10 @@ impl OrderRow<'_> {
             status,
             executed_quantity: self.cum_exec_qty.decimal_or_zero("cumExecQty")?,
             executed_value,
-            maker_only_refused: status.is_closed()
-                && (self.reject_reason.as_str() == WOULD_TAKE || self.cancel_type.as_str() == WOULD_TAKE),
+            refusal: [&self.reject_reason, &self.cancel_type]
+                .into_iter()
+                .filter(|_| status.is_closed())
+                .find_map(|reason| refusal(reason.as_str())),
             reason: reason.to_owned(),
             created,
             updated: if self.updated_time.is_absent() { created } else { self.updated_time.time("updatedTime")? },
@@ -314,7 +327,7 @@ mod tests {
             OrderSpec::Limit { side: Side::Buy, price: d("59400.09"), quantity: d("0.000841"), post_only: true }
         );
         assert_eq!((report.status, report.executed_quantity), (OrderStatus::Open, d("0.0004")));
-        assert_eq!((report.reason.as_str(), report.maker_only_refused), ("", false));
+        assert_eq!((report.reason.as_str(), report.refusal), ("", None));
         assert_eq!((report.created, report.updated), (Timestamp(1_700_000_000_000), Timestamp(1_700_000_001_000)));
     }
 
@@ -348,11 +361,17 @@ mod tests {
     }
 
     #[test]
-    fn a_maker_only_refusal_is_recognised() {
-        let text = LIMIT.replace("EC_NoError", WOULD_TAKE).replace("\"PartiallyFilled\"", "\"Cancelled\"");
-        let report = report(&text).unwrap();
-        assert!(report.maker_only_refused);
-        assert_eq!(report.reason, WOULD_TAKE);
+    fn what_was_cancelled_for_its_price_is_a_refusal() {
+        for (reason, refusal) in [
+            (WOULD_TAKE, Some(Refusal::MakerOnly)),
+            (PRICE_LIMITS[0], Some(Refusal::Filter)),
+            (PRICE_LIMITS[1], Some(Refusal::Filter)),
+            ("EC_SomethingElse", None),
+        ] {
+            let text = LIMIT.replace("EC_NoError", reason).replace("\"PartiallyFilled\"", "\"Cancelled\"");
+            let report = report(&text).unwrap();
+            assert_eq!((report.refusal, report.reason.as_str()), (refusal, reason));
+        }
     }
 
     #[test]

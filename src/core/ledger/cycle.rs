@@ -268,7 +268,7 @@ impl Order {
     pub(super) fn settled_by_executions(&self) -> Option<End> {
         match self.state {
             OrderState::Closed { status, executed_quantity } if self.executed_quantity >= executed_quantity => {
-                Some(end_of(status, false))
+                Some(end_of(status, None))
             }
             OrderState::Open if !self.amended => {
                 self.spec.quantity().filter(|quantity| self.executed_quantity >= *quantity).map(|_| End::Filled)
@@ -414,12 +414,11 @@ impl ClosedCycle {
 }
 
 /// How an order ended, by the status with which the exchange reports it closed.
-pub(super) fn end_of(status: OrderStatus, maker_only_refused: bool) -> End {
+pub(super) fn end_of(status: OrderStatus, refused: Option<Refusal>) -> End {
     match status {
         OrderStatus::Filled => End::Filled,
-        _ if maker_only_refused => End::Refused(Refusal::MakerOnly),
-        OrderStatus::Rejected => End::Refused(Refusal::Other),
-        OrderStatus::Cancelled | OrderStatus::Open => End::Cancelled,
+        OrderStatus::Rejected => End::Refused(refused.unwrap_or(Refusal::Other)),
+        OrderStatus::Cancelled | OrderStatus::Open => refused.map_or(End::Cancelled, End::Refused),
     }
 }
 

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::instrument::Instrument;
 use super::money::{self, Decimal};
-use super::order::{Execution, OrderKey, OrderSpec, OrderStatus, Side, Slot};
+use super::order::{Execution, OrderKey, OrderSpec, OrderStatus, Refusal, Side, Slot};
 use super::record::{AlarmCause, Offer, Record};
 use super::time::Timestamp;
 use cycle::{COST_SCALE, end_of};
@@ -168,8 +168,8 @@ impl Ledger {
             Record::CancelFailed { key } => self.live_order(*key, "not cancelled")?.cancel_asked = None,
             Record::OrderRefused { key, refusal, .. } => self.settle_unexecuted(time, *key, End::Refused(*refusal))?,
             Record::OrderAbsent { key } => self.settle_unexecuted(time, *key, End::Absent)?,
-            Record::OrderClosed { key, status, executed_quantity, maker_only_refused, .. } => {
-                self.close(time, *key, *status, *executed_quantity, *maker_only_refused)?;
+            Record::OrderClosed { key, status, executed_quantity, refusal, .. } => {
+                self.close(time, *key, *status, *executed_quantity, *refusal)?;
             }
             Record::Executed { key, execution } => self.book(time, *key, execution)?,
             Record::ExitDecided { cause } => self.open_cycle_mut("exit decided")?.exit = Some(cause.clone()),
@@ -314,11 +314,11 @@ impl Ledger {
         key: OrderKey,
         status: OrderStatus,
         executed_quantity: Decimal,
-        maker_only_refused: bool,
+        refusal: Option<Refusal>,
     ) -> Result<(), Contradiction> {
         let order = self.live_order(key, "closed")?;
         if order.executed_quantity >= executed_quantity {
-            let end = end_of(status, maker_only_refused && executed_quantity.is_zero());
+            let end = end_of(status, refusal.filter(|_| executed_quantity.is_zero()));
             return self.settle(time, key, end);
         }
         order.state = OrderState::Closed { status, executed_quantity };

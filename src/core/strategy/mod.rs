@@ -27,7 +27,7 @@ use super::ledger::{End, Ledger, Order, OrderState};
 use super::money::{self, Decimal};
 use super::order::{OrderKey, OrderSpec, Slot};
 use super::parameters::Parameters;
-use super::record::{ExitCause, Offer, Reason, Refusal};
+use super::record::{AlarmCause, ExitCause, Offer, Reason, Refusal};
 use super::time::Timestamp;
 use reading::Reading;
 
@@ -56,10 +56,10 @@ pub enum Goal {
 pub struct Quote {
     /// Price of the last trade.
     pub last: Decimal,
-    /// Best bid.
-    pub bid: Decimal,
-    /// Best ask.
-    pub ask: Decimal,
+    /// Best bid, if it is told.
+    pub bid: Option<Decimal>,
+    /// Best ask, if it is told.
+    pub ask: Option<Decimal>,
 }
 
 /// What a decision is made from.
@@ -79,6 +79,12 @@ pub struct Situation<'a> {
     pub hold_buys: bool,
     /// The time.
     pub now: Timestamp,
+}
+
+impl Situation<'_> {
+    fn bid(&self) -> Option<Decimal> {
+        self.quote.and_then(|quote| quote.bid)
+    }
 }
 
 /// One thing to do.
@@ -201,7 +207,7 @@ impl<'a> Decider<'a> {
             Goal::Trade => !done,
             Goal::Cancel => false,
             // A lot that raced the last take profit is still held: one more cycle sells it.
-            Goal::Close => ledger.carry.cost > Decimal::ZERO,
+            Goal::Close => self.can_sell_what_is_carried(),
         };
         if !open {
             self.decision.finished = true;
@@ -209,9 +215,25 @@ impl<'a> Decider<'a> {
         }
         let pause_over = ledger.last_end.map_or(ledger.time, |end| end.after(parameters.cycle_delay));
         let due = pause_over.max(self.situation.open_not_before);
-        if self.is_due(due) && !self.buys_forbidden(None) {
+        let closing = self.situation.goal == Goal::Close;
+        if closing && self.situation.bid().is_none() {
+            return;
+        }
+        if self.is_due(due) && (closing || !self.buys_forbidden(None)) {
             self.decision.steps.push(Step::OpenCycle { cycle: ledger.last_cycle.saturating_add(1) });
         }
+    }
+
+    /// Whether what the last cycle left over is large enough to be sold. Where the price is not known it may be; the answer is
+    /// then asked for, and nothing happens before it is there.
+    fn can_sell_what_is_carried(&mut self) -> bool {
+        let Ledger { carry, instrument: Some(instrument), .. } = self.situation.ledger else { return false };
+        let quantity = instrument.quantity_down(carry.quantity);
+        if carry.cost <= Decimal::ZERO || quantity.is_zero() {
+            return false;
+        }
+        self.want_quote();
+        self.situation.bid().is_none_or(|bid| bid.saturating_mul(quantity) >= instrument.min_notional)
     }
 
     fn in_cycle(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
@@ -289,19 +311,40 @@ impl<'a> Decider<'a> {
         }
         let held = cycle.held();
         let quantity = instrument.quantity_down(held.quantity.min(instrument.max_market_quantity));
-        // A known price tells what is dust; without one, the exchange's refusal does.
-        let dust =
-            self.situation.quote.is_some_and(|quote| quote.bid.saturating_mul(quantity) < instrument.min_notional)
-                || latest.is_some_and(|(_, order)| order.end() == Some(End::Refused(Refusal::Filter)));
+        let refusal = latest.and_then(|(_, order)| match order.end() {
+            Some(End::Refused(refusal)) => Some((refusal, order.refused_in_a_row())),
+            _ => None,
+        });
+        // A known price tells what is dust; without one, the exchange does, by this refusal and no other.
+        let dust = self.situation.bid().is_some_and(|bid| bid.saturating_mul(quantity) < instrument.min_notional)
+            || matches!(refusal, Some((Refusal::BelowMinimum, _)));
         if quantity.is_zero() || dust {
             return self.close_cycle(cycle);
         }
         self.want_quote();
         if self.is_due(retry_due(cycle, Slot::Exit)) {
+            let quantity = match refusal {
+                Some((Refusal::Size, times)) => self.smaller(quantity, times, instrument),
+                _ => quantity,
+            };
             let levels: Vec<u8> = cycle.lots.keys().copied().collect();
             let offer = Offer { levels, cost: held.cost_of_part(quantity, instrument) };
             self.place(cycle, Slot::Exit, OrderSpec::MarketSell { quantity }, Some(offer), Reason::Exit);
         }
+    }
+
+    /// Half of a quantity for each time that the exchange has found it too large, as long as that is not too small.
+    fn smaller(&self, quantity: Decimal, times: u32, instrument: &Instrument) -> Decimal {
+        let mut smaller = quantity;
+        for _ in 0..times {
+            let half = instrument.quantity_down(smaller.checked_div(Decimal::TWO).unwrap_or_default());
+            let worth = self.situation.bid().map(|bid| bid.saturating_mul(half));
+            if half.is_zero() || worth.is_some_and(|worth| worth < instrument.min_notional) {
+                break;
+            }
+            smaller = half;
+        }
+        smaller
     }
 
     /// Nothing is offered any more: cancels what rests, and ends the cycle once everything is settled.
@@ -347,7 +390,7 @@ impl<'a> Decider<'a> {
     /// Whether no new buy may be placed: an order's fate is unknown, or an alarm is raised.
     fn buys_forbidden(&self, cycle: Option<&Reading<'_>>) -> bool {
         self.situation.hold_buys
-            || !self.situation.ledger.alarms.is_empty()
+            || self.situation.ledger.alarms.keys().any(|cause| *cause != AlarmCause::Refused)
             || cycle.is_some_and(|cycle| cycle.live_orders().any(|(_, order)| order.is_unknown()))
     }
 
@@ -381,7 +424,9 @@ fn retry_due(cycle: &Reading<'_>, slot: Slot) -> Timestamp {
     at.after(match end {
         End::Refused(Refusal::InsufficientFunds) => FUNDS_PATIENCE,
         End::Refused(Refusal::MakerOnly) => doubled(MAKER_ONLY_PAUSE),
-        End::Refused(Refusal::Filter | Refusal::Other) => doubled(REFUSED_PAUSE),
+        End::Refused(Refusal::Filter | Refusal::BelowMinimum | Refusal::Size | Refusal::Other) => {
+            doubled(REFUSED_PAUSE)
+        }
         // Somebody else cancelled it. The two must not race at full speed.
         End::Cancelled if unasked => REFUSED_PAUSE,
         End::Cancelled | End::Filled | End::Absent => Duration::ZERO,

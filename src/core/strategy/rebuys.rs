@@ -87,7 +87,8 @@ impl Decider<'_> {
         // The market has fallen below the level. A maker rests as high as it can. A taker bids no more than the ask, because
         // the exchange refuses a price too far above the market.
         let reach = |ask: Decimal| if parameters.post_only { ask.saturating_sub(instrument.tick_size) } else { ask };
-        let price = quote.map_or(rebuy.price, |quote| rebuy.price.min(instrument.price_down(reach(quote.ask))));
+        let ask = quote.and_then(|quote| quote.ask);
+        let price = ask.map_or(rebuy.price, |ask| rebuy.price.min(instrument.price_down(reach(ask))));
         if instrument.check_limit(price, rebuy.quantity).is_err() {
             return;
         }
@@ -174,7 +175,7 @@ mod tests {
             status: OrderStatus::Cancelled,
             executed_quantity: d("1"),
             executed_value: d("100"),
-            maker_only_refused: false,
+            refusal: None,
             message: String::new(),
         };
         let spec = OrderSpec::MarketBuy { amount: d("100") };

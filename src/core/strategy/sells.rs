@@ -111,7 +111,8 @@ impl Decider<'_> {
         // The market has risen above the price. A maker rests as low as it can. A taker asks no less than the bid, because the
         // exchange refuses a price too far below the market.
         let reach = |bid: Decimal| if parameters.post_only { bid.saturating_add(instrument.tick_size) } else { bid };
-        let price = quote.map_or(price, |quote| price.max(instrument.price_up(reach(quote.bid))));
+        let bid = quote.and_then(|quote| quote.bid);
+        let price = bid.map_or(price, |bid| price.max(instrument.price_up(reach(bid))));
         let spec = OrderSpec::Limit { side: Side::Sell, price, quantity, post_only: parameters.post_only };
         let reason = Reason::TakeProfit {
             cost,

@@ -372,7 +372,7 @@ mod tests {
                 status: OrderStatus::Filled,
                 executed_quantity: d("1"),
                 executed_value: d("100"),
-                maker_only_refused: false,
+                refusal: None,
                 message: String::new(),
             },
             Record::OrderPlanned {
@@ -398,7 +398,7 @@ mod tests {
             status: OrderStatus::Open,
             executed_quantity: d("0.4"),
             executed_value: d("44"),
-            maker_only_refused: false,
+            refusal: None,
             reason: String::new(),
             created: Timestamp(9_000),
             updated: Timestamp(9_000),
