@@ -176,20 +176,28 @@ fn without_an_answer_to_auth_or_subscribe_it_connects_anew() {
 }
 
 #[test]
-fn a_refused_key_ends_the_stream() {
+fn a_refused_key_is_told_each_time_and_tried_again_after_a_long_pause() {
     for refusal in [
         r#"{"success":false,"ret_msg":"API key is invalid.","op":"auth","conn_id":"x"}"#,
         r#"{"retCode":10003,"retMsg":"no","op":"auth"}"#,
         r#"{"retCode":33004,"retMsg":"expired"}"#,
     ] {
-        let address = server(move |_, mut peer| {
-            request(&mut peer);
-            peer.send(Message::text(refusal)).unwrap();
+        let address = server(move |number, mut peer| {
+            if number == 0 {
+                request(&mut peer);
+                peer.send(Message::text(refusal)).unwrap();
+            } else {
+                welcome(&mut peer);
+            }
             stay(&mut peer);
         });
-        let (handle, signals) = start(address, timings());
+        let pause = Duration::from_millis(300);
+        let (handle, signals) = start(address, StreamTimings { refused_pause: pause, ..timings() });
         assert!(matches!(next(&signals), Signal::StreamRefused(_)), "{refusal}");
-        assert!(signals.recv().is_err(), "the thread has ended and nothing follows");
+        assert!(matches!(next(&signals), Signal::StreamDown(_)), "{refusal}");
+        let told = Instant::now();
+        assert_eq!(next(&signals), Signal::StreamUp);
+        assert!(told.elapsed() > pause / 2, "it came back after {:?}", told.elapsed());
         handle.join();
     }
 }

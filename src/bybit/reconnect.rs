@@ -28,6 +28,7 @@ pub(super) fn keep_connected(
             Disconnect::Stopped | Disconnect::Over => return,
             Disconnect::Lost(reason) => (reason, pauses.after(lasted)),
             Disconnect::Banned(reason) => (reason, timings.banned_pause),
+            Disconnect::Refused => ("the key was refused".to_owned(), timings.refused_pause),
         };
         log::debug!("stream: {reason}; next attempt in {pause:?}");
         if (up_since.is_some() || !told) && down(reason).is_err() {

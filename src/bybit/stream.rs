@@ -2,14 +2,15 @@
 //!
 //! Goes in: where to connect, and credentials. Comes out: [`Signal`]s. A thread connects, authenticates,
 //! subscribes, and says `StreamUp`; each push of a subscribed topic becomes exactly one `Frame`. When the connection
-//! breaks or falls silent it says `StreamDown` once, and tries again for ever, with growing pauses. A refused key ends
-//! it. Nothing is replayed by the exchange: whoever hears `StreamUp` asks over REST what it missed.
+//! breaks or falls silent it says `StreamDown` once, and tries again for ever, with growing pauses. When the key is refused
+//! it says so each time, and the pause is long. Nothing is replayed by the exchange: whoever hears `StreamUp` asks over REST
+//! what it missed.
 //!
 //! The thread reads, pings and notices a dead peer by itself. None of this waits for whoever listens.
 //!
 //! ```text
 //! connect ── auth ── subscribe ── up ── frame, frame, … ── lost ── pause ──┐
-//!    ▲         └── key refused: end                                         │
+//!    ▲         └── key refused ────────────────────────── long pause ──────┤
 //!    └─────────────────────────────────────────────────────────────────────┘
 //! ```
 
@@ -162,15 +163,13 @@ impl PrivateStream {
         }
     }
 
-    /// A refused key is told and ends the stream. After any other rejection a new connection may do.
+    /// A refused key is told each time. After any other rejection a new connection may do.
     fn rejected(&self, listener: &Sender<Signal>, rejection: &Rejection) -> Disconnect {
         let reason = self.credentials.redact(&format!("the stream refused: {rejection}"));
         if !rejection.is_about_the_key() {
             return Disconnect::Lost(reason);
         }
-        // If nobody listens there is nobody to tell.
-        let _ = listener.send(Signal::StreamRefused(reason));
-        Disconnect::Over
+        tell(listener, Signal::StreamRefused(reason)).err().unwrap_or(Disconnect::Refused)
     }
 }
 

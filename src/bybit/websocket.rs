@@ -37,6 +37,8 @@ pub struct StreamTimings {
     pub first_pause: Duration,
     /// The longest of these pauses. Bybit allows 500 connections in 5 minutes.
     pub longest_pause: Duration,
+    /// Pause after the key was refused: perhaps for a while only.
+    pub refused_pause: Duration,
     /// Pause after HTTP 403 or 429, which Bybit lifts only when it is left in peace.
     pub banned_pause: Duration,
     /// When Bybit drops a silent connection (`max_active_time`, 30 s to 600 s); `None` leaves it to Bybit.
@@ -52,6 +54,7 @@ impl Default for StreamTimings {
             pong_within: Duration::from_secs(10),
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(2),
+            refused_pause: Duration::from_secs(60),
             banned_pause: Duration::from_secs(600),
             max_active: None,
         }
@@ -67,7 +70,9 @@ pub(super) enum Disconnect {
     Lost(String),
     /// The exchange wants to be left in peace.
     Banned(String),
-    /// No other one is wanted: nobody listens, or the key was refused.
+    /// The key was refused, which has been told.
+    Refused,
+    /// No other one is wanted: nobody listens.
     Over,
 }
 

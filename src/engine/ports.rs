@@ -303,7 +303,7 @@ pub enum Signal {
     StreamUp,
     /// The private stream is down; it comes back by itself.
     StreamDown(String),
-    /// The key was refused on the stream; it does not come back.
+    /// The key was refused on the stream, which tries again after a while.
     StreamRefused(String),
     /// The rows of one message of the stream that concern this symbol, in their order; may be empty.
     Frame(Vec<StreamEvent>),

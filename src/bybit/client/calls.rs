@@ -258,8 +258,9 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
             )?;
             executions.extend(newest_first.into_iter().rev());
         }
-        // New fills push older ones onto the next page while it is being asked for: some rows come twice.
-        let mut executions = once_each(executions, |execution| execution.exec_id.clone());
+        // New fills push older ones onto the next page while it is being asked for: some rows come twice. Both sides of one
+        // trade may carry the same id.
+        let mut executions = once_each(executions, |execution| (execution.order_id.clone(), execution.exec_id.clone()));
         executions.retain(|execution| (from..=to).contains(&execution.time));
         executions.sort_by_key(|execution| execution.time);
         Ok(executions)
@@ -294,7 +295,7 @@ fn report(row: &OrderRow<'_>, symbol: &str) -> Result<Option<OrderReport>, wire:
 }
 
 /// Keeps the first row of each name.
-fn once_each<R>(rows: Vec<R>, name: impl Fn(&R) -> String) -> Vec<R> {
+fn once_each<R, N: Ord>(rows: Vec<R>, name: impl Fn(&R) -> N) -> Vec<R> {
     let mut seen = BTreeSet::new();
     rows.into_iter().filter(|row| seen.insert(name(row))).collect()
 }
