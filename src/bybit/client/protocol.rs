@@ -28,14 +28,6 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_WAY_BACK: Duration = Duration::from_millis(200);
 /// Beyond this a person should know that this machine's clock is off.
 const WORTH_TELLING_MS: u64 = 60_000;
-/// A correction beyond this is made only when the exchange has confirmed it: a wrong one would hold up every deadline.
-const LARGE_CORRECTION_MS: u64 = 10_000;
-/// So often,
-const CONFIRMATIONS: u32 = 3;
-/// and for so long.
-const CONFIRMED_FOR: Duration = Duration::from_secs(10);
-/// Confirmations agree within this.
-const AGREES_WITHIN_MS: u64 = 2_000;
 /// A reset time further away than this is not believed.
 const LONGEST_LIMIT: Duration = Duration::from_secs(600);
 
@@ -46,20 +38,11 @@ pub(super) struct Protocol<C> {
     pub(super) credentials: Option<Credentials>,
     /// Per path: no request before this moment, because the last answer said that nothing is left.
     limits: BTreeMap<&'static str, Timestamp>,
-    /// A large correction that is not confirmed yet.
-    suspected: Option<Suspicion>,
-}
-
-/// See [`Protocol::follow`].
-struct Suspicion {
-    since: Timestamp,
-    behind_ms: i64,
-    sightings: u32,
 }
 
 impl<C: AdjustableClock> Protocol<C> {
     pub(super) fn new(clock: C, symbol: &str, credentials: Option<Credentials>) -> Self {
-        Self { clock, symbol: symbol.to_owned(), credentials, limits: BTreeMap::new(), suspected: None }
+        Self { clock, symbol: symbol.to_owned(), credentials, limits: BTreeMap::new() }
     }
 
     /// Waits a little if the last answer of this class said that nothing is left until then.
@@ -79,7 +62,7 @@ impl<C: AdjustableClock> Protocol<C> {
             let credentials = self.credentials.as_ref().ok_or_else(|| {
                 endpoint.fault(FaultKind::KeyRefused, "an API key is needed for this and none is configured")
             })?;
-            let timestamp = self.signing_time().0.to_string();
+            let timestamp = self.clock.exchange_time().0.to_string();
             let signature = credentials.sign_request(&timestamp, RECV_WINDOW, payload);
             headers.push(("X-BAPI-API-KEY", credentials.key().to_owned()));
             headers.push(("X-BAPI-TIMESTAMP", timestamp));
@@ -117,43 +100,12 @@ impl<C: AdjustableClock> Protocol<C> {
         Ok(TimeCheck { exchange, round_trip, behind_ms: exchange.0.saturating_sub(left.0) })
     }
 
-    /// What a signature is dated with: signatures follow the exchange at once, deadlines when it is confirmed.
-    fn signing_time(&self) -> Timestamp {
-        let suspected = self.suspected.as_ref().map_or(0, |suspected| suspected.behind_ms);
-        Timestamp(self.clock.exchange_time().0.saturating_add(suspected))
-    }
-
-    /// Corrects the clock by what a comparison found. A large correction of a clock that was right before waits until it is
-    /// confirmed: an exchange that tells a wrong time for a while does not hold up the bot's deadlines.
-    pub(super) fn follow(&mut self, check: TimeCheck) {
-        if self.clock.is_corrected()
-            && check.behind_ms.unsigned_abs() > LARGE_CORRECTION_MS
-            && !self.is_confirmed(check.behind_ms)
-        {
-            return;
-        }
-        self.suspected = None;
+    pub(super) fn follow(&self, check: TimeCheck) {
         if check.behind_ms.unsigned_abs() > WORTH_TELLING_MS {
             let (here, there) = (self.clock.exchange_time(), check.exchange);
             log::warn!("this machine's clock says {here}, the exchange's {there}: the exchange's counts here");
         }
         self.clock.correct(check.behind_ms);
-    }
-
-    fn is_confirmed(&mut self, behind_ms: i64) -> bool {
-        let now = self.clock.exchange_time();
-        let agrees = |known: &Suspicion| known.behind_ms.abs_diff(behind_ms) <= AGREES_WITHIN_MS;
-        let suspected = self.suspected.take().filter(agrees);
-        let known = self.suspected.insert(match suspected {
-            Some(known) => Suspicion { sightings: known.sightings.saturating_add(1), ..known },
-            None => Suspicion { since: now, behind_ms, sightings: 1 },
-        });
-        if known.sightings == 1 {
-            log::warn!(
-                "the exchange's clock seems to be {behind_ms} ms ahead of what it was: believed when it is confirmed"
-            );
-        }
-        known.sightings >= CONFIRMATIONS && now.since(known.since) >= CONFIRMED_FOR
     }
 
     fn remember_limit(&mut self, endpoint: &Endpoint, response: &Response) {

@@ -237,26 +237,6 @@ fn what_a_comparison_of_clocks_took_to_open_the_connection_puts_the_clock_ahead_
 }
 
 #[test]
-fn a_wrong_time_for_a_moment_moves_nothing_and_one_that_stays_is_believed() {
-    let start = 1_700_000_000_000_i64;
-    let hour = 3_600_000;
-    let time = |ms: i64| ok(&format!(r#"{{"timeNano":"{ms}000000"}}"#));
-    let asked = |client: &mut TestClient, after: i64, ahead: i64| {
-        client.protocol.clock.0.set(client.protocol.clock.now().0 + after);
-        client.transport.answers.push_back(time(client.protocol.clock.now().0 + ahead));
-        client.synchronise_clock().unwrap();
-        client.protocol.clock.now().0
-    };
-    let mut client = client([]);
-    assert_eq!(asked(&mut client, 0, hour), start);
-    assert_eq!(asked(&mut client, 4_000, hour), start + 4_000);
-    assert_eq!(asked(&mut client, 4_000, 0), start + 8_000, "it is right again: nothing is suspected any more");
-    assert_eq!(asked(&mut client, 4_000, hour), start + 12_000);
-    assert_eq!(asked(&mut client, 6_000, hour), start + 18_000);
-    assert_eq!(asked(&mut client, 6_000, hour), start + 24_000 + hour);
-}
-
-#[test]
 fn a_heartbeat_asks_for_the_time_on_each_connection_and_the_first_answer_counts() {
     let time = |ms: i64| ok(&format!(r#"{{"timeNano":"{ms}000000"}}"#));
     let start = 1_700_000_000_000;
