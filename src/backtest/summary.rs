@@ -88,10 +88,10 @@ impl Summary {
     }
 
     /// The figures by name: amounts as exact decimals in quote coin, durations in seconds, percentages of `most_bound`.
-    pub fn figures(&self) -> Map<String, Value> {
+    pub fn figures(&self) -> Value {
         let percent = |amount| text(self.percent(amount).round_dp(4));
         let fees: Map<String, Value> = self.fees.iter().map(|(coin, fee)| (coin.clone(), text(*fee).into())).collect();
-        let figures = json!({
+        json!({
             "from": self.from.to_string(),
             "to": self.to.to_string(),
             "cycles": self.cycles,
@@ -111,10 +111,6 @@ impl Summary {
             "last_price": text(self.last_price),
             "buy_and_hold": text(self.buy_and_hold.round_dp(8)),
             "buy_and_hold_percent": percent(self.buy_and_hold),
-        });
-        match figures {
-            Value::Object(figures) => figures,
-            _ => Map::new(),
-        }
+        })
     }
 }

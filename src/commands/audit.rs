@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::{directory_of, load};
+use super::{directory_of, load, show};
 use crate::bybit::Environment;
 use crate::command_line;
 use crate::config::{Config, Variables};
@@ -50,11 +50,7 @@ pub fn audit(options: &command_line::Audit, variables: Variables<'_>) -> Result<
         looks += 1;
         std::thread::sleep(LOOK_AGAIN);
     };
-    if options.json {
-        println!("{}", audit.json());
-    } else {
-        print!("{}", audit.report());
-    }
+    show(options.json, || audit.json(), || audit.report());
     Ok(if audit.differences.is_empty() { Exit::Finished } else { Exit::Difference })
 }
 

@@ -67,15 +67,6 @@ struct Player {
     anchor: Option<(Instant, Timestamp)>,
 }
 
-/// What an advance of the clock brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Advance {
-    /// The market moved.
-    Moved,
-    /// The moment is reached.
-    Reached,
-}
-
 impl Lockstep {
     /// Binds an exchange to a market. The clock starts at the market's first point, which is applied.
     ///
@@ -109,7 +100,7 @@ impl Lockstep {
 
     /// Whether the market has no further price.
     pub fn market_has_ended(&self) -> bool {
-        self.has_ended()
+        lock(&self.shared.player).next.is_none()
     }
 
     /// Why the market ended before its time, if it did.
@@ -123,28 +114,26 @@ impl Lockstep {
         player.next.as_ref().map_or(until, |point| point.time.min(until)).max(self.now())
     }
 
-    fn has_ended(&self) -> bool {
-        lock(&self.shared.player).next.is_none()
-    }
-
     /// How long to pause before the clock may show `moment`.
     fn pause(&self, moment: Timestamp) -> Duration {
         let now = self.now();
         lock(&self.shared.player).pause(now, moment)
     }
 
-    /// Advances to the market's next point or to `until`, whichever is first.
-    fn advance(&self, until: Timestamp) -> Advance {
+    /// Advances to the market's next point or to `until`, whichever is first. Returns whether the market moved.
+    fn advance(&self, until: Timestamp) -> bool {
         let mut player = lock(&self.shared.player);
-        let due = player.next.as_ref().is_some_and(|point| point.time <= until);
-        let Some(point) = player.next.take_if(|_| due) else {
+        let Some(point) = player.next.take_if(|point| point.time <= until) else {
             self.set(until);
-            return Advance::Reached;
+            return false;
         };
         self.set(point.time);
         self.shared.hub.advance(&self.shared.symbol, &point);
-        player.load();
-        Advance::Moved
+        match player.market.next() {
+            Ok(next) => player.next = next,
+            Err(error) => player.error = Some(error),
+        }
+        true
     }
 
     /// The clock never runs backwards.
@@ -159,15 +148,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Player {
-    fn load(&mut self) {
-        match self.market.next() {
-            Ok(next) => self.next = next,
-            Err(error) => {
-                self.error = Some(error);
-            }
-        }
-    }
-
     fn pause(&mut self, now: Timestamp, moment: Timestamp) -> Duration {
         if self.pace == Pace::Unpaced {
             return Duration::ZERO;
@@ -222,15 +202,10 @@ impl LockstepFeed {
     /// What is already there or still on its way to the bot; `None` when the market may move.
     fn outstanding(&mut self) -> Option<Signal> {
         let signal = match self.signals.try_recv() {
-            Ok(signal) => Some(signal),
-            Err(TryRecvError::Empty) if !self.is_quiet() => match self.signals.recv_timeout(PATIENCE) {
-                Ok(signal) => Some(signal),
-                Err(error) => {
-                    self.give_up(error);
-                    None
-                }
-            },
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) if !self.is_quiet() => {
+                self.signals.recv_timeout(PATIENCE).inspect_err(|error| self.give_up(*error)).ok()
+            }
+            received => received.ok(),
         };
         signal.map(|signal| self.note(signal))
     }
@@ -290,7 +265,7 @@ impl Feed for LockstepFeed {
             if self.lockstep.now() >= until {
                 return None;
             }
-            if self.lockstep.has_ended() && !self.end_told {
+            if self.lockstep.market_has_ended() && !self.end_told {
                 self.end_told = true;
                 return Some(Signal::Stop(StopWish::Leave));
             }
@@ -298,7 +273,7 @@ impl Feed for LockstepFeed {
             if let Some(signal) = self.pause(until) {
                 return Some(signal);
             }
-            if self.lockstep.advance(until) == Advance::Reached {
+            if !self.lockstep.advance(until) {
                 return None;
             }
         }

@@ -92,12 +92,11 @@ pub(in crate::simulation) fn ticker(book: &Book, now: Timestamp, with_quotes: bo
         "turnover24h": money::text(day.turnover),
         "usdIndexPrice": money::text(book.bid()),
     });
-    if let (true, Value::Object(fields)) = (with_quotes, &mut row) {
-        let size = Value::from(shown_size(book));
-        fields.insert("bid1Price".to_owned(), Value::from(money::text(book.bid())));
-        fields.insert("bid1Size".to_owned(), size.clone());
-        fields.insert("ask1Price".to_owned(), Value::from(money::text(book.ask())));
-        fields.insert("ask1Size".to_owned(), size);
+    if with_quotes {
+        row["bid1Price"] = money::text(book.bid()).into();
+        row["ask1Price"] = money::text(book.ask()).into();
+        row["bid1Size"] = shown_size(book).into();
+        row["ask1Size"] = shown_size(book).into();
     }
     row
 }
