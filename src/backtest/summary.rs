@@ -32,7 +32,7 @@ pub struct Summary {
     pub held_cost: Decimal,
     /// What everything came to: cash moved, and what is held at the last price.
     pub equity: Decimal,
-    /// The most that what was held and what was offered to buy cost at once.
+    /// The most capital in use at once, for what is held and for resting buys.
     pub most_bound: Decimal,
     /// The largest fall of the equity from a peak, marked to the market.
     pub drawdown: Decimal,
@@ -88,10 +88,10 @@ impl Summary {
     }
 
     /// The figures by name: amounts as exact decimals in quote coin, durations in seconds, percentages of `most_bound`.
-    pub fn figures(&self) -> Map<String, Value> {
+    pub fn figures(&self) -> Value {
         let percent = |amount| text(self.percent(amount).round_dp(4));
         let fees: Map<String, Value> = self.fees.iter().map(|(coin, fee)| (coin.clone(), text(*fee).into())).collect();
-        let figures = json!({
+        json!({
             "from": self.from.to_string(),
             "to": self.to.to_string(),
             "cycles": self.cycles,
@@ -111,10 +111,6 @@ impl Summary {
             "last_price": text(self.last_price),
             "buy_and_hold": text(self.buy_and_hold.round_dp(8)),
             "buy_and_hold_percent": percent(self.buy_and_hold),
-        });
-        match figures {
-            Value::Object(figures) => figures,
-            _ => Map::new(),
-        }
+        })
     }
 }

@@ -9,7 +9,7 @@ use super::fetch::fetch;
 use super::options::{assumptions, config, decimal, fee, json, market, no_cache, other_config, recorded, state_dir};
 use super::report::report;
 use super::sweep::sweep;
-use super::{Audit, Backtest, Command, Doctor, Exchange, Explain, Paper, Plan, Run, Status, Stop, Tls};
+use super::{Audit, Backtest, Command, Doctor, Exchange, Inspect, Paper, Plan, Run, Stop, Tls};
 use crate::core::Decimal;
 
 /// The names of the commands.
@@ -94,21 +94,22 @@ fn doctor() -> OptionParser<Doctor> {
         .footer("Example:\n   recompra doctor --config recompra.toml\n The first time on demo:\n   recompra doctor --demo-money 10000")
 }
 
-fn status() -> OptionParser<Status> {
+fn inspect() -> impl Parser<Inspect> {
     let config = config();
     let state_dir = state_dir();
     let json = json("One JSON object instead of text");
-    construct!(Status { config, state_dir, json })
+    construct!(Inspect { config, state_dir, json })
+}
+
+fn status() -> OptionParser<Inspect> {
+    inspect()
         .to_options()
         .descr("What is held, resting and earned; reads the state directory only")
         .footer("Example:\n   recompra status --json")
 }
 
-fn explain() -> OptionParser<Explain> {
-    let config = config();
-    let state_dir = state_dir();
-    let json = json("One JSON object instead of text");
-    construct!(Explain { config, state_dir, json })
+fn explain() -> OptionParser<Inspect> {
+    inspect()
         .to_options()
         .descr("For each resting order: why it exists, and the arithmetic of its price and quantity")
         .footer("Example:\n   recompra explain")

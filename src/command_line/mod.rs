@@ -1,7 +1,7 @@
 //! The command line: words in, a [`CommandLine`] out, or what to print instead and with which exit code.
 //!
-//! The grammar is data for help, shell completion and man page alike. Nothing is done here: files are opened
-//! and numbers are used by the command itself.
+//! The grammar is also the data for help, shell completion and man page. Nothing is done here: the commands open the
+//! files and use the numbers.
 
 mod commands;
 mod fetch;
@@ -42,9 +42,9 @@ pub enum Command {
     /// Check everything, place nothing.
     Doctor(Doctor),
     /// What is held, resting, earned.
-    Status(Status),
+    Status(Inspect),
     /// Why each resting order exists.
-    Explain(Explain),
+    Explain(Inspect),
     /// Journal against exchange.
     Audit(Audit),
     /// End a running bot and its orders.
@@ -88,7 +88,7 @@ pub struct MarketOptions {
 /// `recompra paper`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paper {
-    /// End after so many cycles; `None` leaves it to the command.
+    /// End after this many cycles; `None` leaves it to the command.
     pub cycles: Option<u64>,
     /// The market.
     pub market: MarketOptions,
@@ -135,20 +135,9 @@ pub struct Doctor {
     pub json: bool,
 }
 
-/// `recompra status`.
+/// `recompra status` and `recompra explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// The configuration file; not read when `state_dir` is given.
-    pub config: PathBuf,
-    /// The state directory to read, without any configuration.
-    pub state_dir: Option<PathBuf>,
-    /// One JSON object instead of text.
-    pub json: bool,
-}
-
-/// `recompra explain`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explain {
+pub struct Inspect {
     /// The configuration file; not read when `state_dir` is given.
     pub config: PathBuf,
     /// The state directory to read, without any configuration.
@@ -383,8 +372,8 @@ mod tests {
                     json: false,
                 }),
             ),
-            ("status", Command::Status(Status { config: config.clone(), state_dir: None, json: false })),
-            ("explain", Command::Explain(Explain { config: config.clone(), state_dir: None, json: false })),
+            ("status", Command::Status(Inspect { config: config.clone(), state_dir: None, json: false })),
+            ("explain", Command::Explain(Inspect { config: config.clone(), state_dir: None, json: false })),
             ("audit", Command::Audit(Audit { config: config.clone(), opening: Vec::new(), json: false })),
             ("stop", Command::Stop(Stop { config: config.clone(), close: false, json: false })),
             (
@@ -454,7 +443,7 @@ mod tests {
         assert_eq!(fetch.to, Some(Timestamp(1_643_630_400_000)));
         let Command::Audit(audit) = command("audit --opening USDT=1000 --opening BTC=0.5") else { panic!("not audit") };
         assert_eq!(audit.opening, [("USDT".to_owned(), Decimal::from(1000)), ("BTC".to_owned(), Decimal::new(5, 1))]);
-        assert!(matches!(command("status --state-dir d"), Command::Status(Status { state_dir: Some(_), .. })));
+        assert!(matches!(command("status --state-dir d"), Command::Status(Inspect { state_dir: Some(_), .. })));
         let line = "exchange --listen [::1]:0 --market live --symbol ETHUSDT --fee-maker=-0.0001 --fee-taker 0.002 \
                     --tls-cert c --tls-key k --key a --secret b";
         let Command::Exchange(exchange) = command(line) else { panic!("not exchange") };

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use bpaf::{OptionParser, Parser, construct, long};
 
+use super::Backtest;
 use super::options::{assumptions, files, json, no_cache, other_config, recorded, state_dir};
-use super::{Assumptions, Backtest};
 
 /// `recompra report`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,20 +40,28 @@ pub struct JournalSource {
     pub candles: Option<PathBuf>,
 }
 
-/// What `report` is given: with candles it is about a backtest, else about a journal.
-struct ReportWords {
-    market: Option<PathBuf>,
-    config: Option<PathBuf>,
-    assumptions: Assumptions,
-    no_cache: bool,
-    state_dir: Option<PathBuf>,
-    candles: Option<PathBuf>,
-    sweep: Option<PathBuf>,
-    output: PathBuf,
-    json: bool,
+pub(super) fn report() -> OptionParser<Report> {
+    let subject = subject();
+    let output = long("output")
+        .short('o')
+        .help("Where the page is written; - is standard output")
+        .argument::<PathBuf>("FILE")
+        .complete_shell(files("*.html"))
+        .fallback(PathBuf::from("report.html"))
+        .format_fallback(|path, f| write!(f, "{}", path.display()));
+    let json = json("Print the figures as one JSON object");
+    construct!(Report { subject, output, json })
+        .parse(|report: Report| match report.json && report.output == Path::new("-") {
+            true => Err("--json and --output - would both go to standard output"),
+            false => Ok(report),
+        })
+        .to_options()
+        .descr("One page of HTML with figures and plots: of a bot's journal, with --market of a backtest, with --sweep of a sweep")
+        .footer("Example:\n   recompra report --market btc-1m-2022-01.csv.gz --output january.html\n What a bot did:\n   recompra report --config recompra.toml")
 }
 
-pub(super) fn report() -> OptionParser<Report> {
+/// With candles it is a backtest, else a journal.
+fn subject() -> impl Parser<Subject> {
     let market = recorded().optional();
     let config = other_config(
         "The configuration: whose journal, or with --market by which parameters; default recompra.toml, or with \
@@ -75,56 +83,25 @@ pub(super) fn report() -> OptionParser<Report> {
         .argument::<PathBuf>("FILE")
         .complete_shell(files("*.jsonl"))
         .optional();
-    let output = long("output")
-        .short('o')
-        .help("Where the page is written; - is standard output")
-        .argument::<PathBuf>("FILE")
-        .complete_shell(files("*.html"))
-        .fallback(PathBuf::from("report.html"))
-        .format_fallback(|path, f| write!(f, "{}", path.display()));
-    let json = json("Print the figures as one JSON object");
-    construct!(ReportWords {
-        market,
-        config,
-        assumptions,
-        no_cache,
-        state_dir,
-        candles,
-        sweep,
-        output,
-        json
-    })
-    .parse(about)
-    .to_options()
-    .descr("One page of HTML with figures and plots: of a bot's journal, with --market of a backtest, with --sweep of a sweep")
-    .footer("Example:\n   recompra report --market btc-1m-2022-01.csv.gz --output january.html\n What a bot did:\n   recompra report --config recompra.toml")
-}
-
-fn about(words: ReportWords) -> Result<Report, &'static str> {
-    let ReportWords { market, config, assumptions, no_cache, state_dir, candles, sweep, output, json } = words;
-    if json && output == Path::new("-") {
-        return Err("--json and --output - would both go to standard output");
-    }
-    if let Some(sweep) = sweep {
-        if market.is_some() || state_dir.is_some() || candles.is_some() || config.is_some() {
-            return Err("--sweep stands alone: its file says what was swept");
-        }
-        return Ok(Report { subject: Subject::Sweep(sweep), output, json });
-    }
-    let subject = match market {
-        Some(_) if state_dir.is_some() => {
-            return Err(
+    construct!(market, config, assumptions, no_cache, state_dir, candles, sweep).parse(
+        |(market, config, assumptions, no_cache, state_dir, candles, sweep)| match (sweep, market) {
+            (Some(sweep), None) if state_dir.is_none() && candles.is_none() && config.is_none() => {
+                Ok(Subject::Sweep(sweep))
+            }
+            (Some(_), _) => Err("--sweep stands alone: its file says what was swept"),
+            (None, Some(_)) if state_dir.is_some() => Err(
                 "--market is for a backtest, --state-dir for a journal; for prices between a journal's fills give --candles",
-            );
-        }
-        Some(_) if candles.is_some() => return Err("--candles goes with a journal; a backtest has those of --market"),
-        Some(market) => {
-            Subject::Backtest(Backtest { market, config, assumptions, trades: None, no_cache, json: false })
-        }
-        None => {
-            let config = config.unwrap_or_else(|| PathBuf::from("recompra.toml"));
-            Subject::Journal(JournalSource { config, state_dir, candles })
-        }
-    };
-    Ok(Report { subject, output, json })
+            ),
+            (None, Some(_)) if candles.is_some() => {
+                Err("--candles goes with a journal; a backtest has those of --market")
+            }
+            (None, Some(market)) => {
+                Ok(Subject::Backtest(Backtest { market, config, assumptions, trades: None, no_cache, json: false }))
+            }
+            (None, None) => {
+                let config = config.unwrap_or_else(|| PathBuf::from("recompra.toml"));
+                Ok(Subject::Journal(JournalSource { config, state_dir, candles }))
+            }
+        },
+    )
 }

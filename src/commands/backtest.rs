@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{load_or_example, market, obstacle_failure};
+use super::{load_or_example, market, obstacle_failure, show};
 use crate::backtest::course::{Course, Trade};
 use crate::backtest::summary::Summary;
 use crate::backtest::{self, End};
@@ -45,10 +45,8 @@ pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
             .map_err(|error| Failure::new(Exit::State, format!("{}: cannot be written: {error}", file.display())))?;
     }
     let summary = played.summary(&course, options);
-    match options.json {
-        true => println!("{}", figures(&summary, options, played.recording.len())),
-        false => print!("{}", as_text(&summary, options, &played)),
-    }
+    let figures = || figures(&summary, options, played.recording.len());
+    show(options.json, figures, || as_text(&summary, options, &played));
     Ok(())
 }
 
@@ -102,11 +100,11 @@ fn write_trades(file: &Path, trades: &[Trade]) -> std::io::Result<()> {
 /// The figures for machines.
 pub(super) fn figures(summary: &Summary, options: &command_line::Backtest, candles: usize) -> Value {
     let mut figures = summary.figures();
-    figures.insert("type".to_owned(), "backtest".into());
-    figures.insert("market".to_owned(), options.market.display().to_string().into());
-    figures.insert("path".to_owned(), options.assumptions.path.name().into());
-    figures.insert("candles".to_owned(), candles.into());
-    Value::Object(figures)
+    figures["type"] = "backtest".into();
+    figures["market"] = options.market.display().to_string().into();
+    figures["path"] = options.assumptions.path.name().into();
+    figures["candles"] = candles.into();
+    figures
 }
 
 /// What is assumed of the order of high and low in a candle.

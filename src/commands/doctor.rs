@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{directory_of, inspect};
+use super::{directory_of, inspect, show};
 use crate::command_line;
 use crate::config::{self, Config, Variables};
 use crate::core::Decimal;
@@ -28,13 +28,8 @@ pub fn doctor(options: &command_line::Doctor, variables: Variables<'_>) -> Resul
     if let Ok(config) = &loaded {
         examine(config, options.demo_money, variables, &mut diagnosis.findings);
     }
-    if options.json {
-        println!("{}", diagnosis.json());
-    } else {
-        let colour =
-            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        print!("{}", diagnosis.text(colour));
-    }
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    show(options.json, || diagnosis.json(), || diagnosis.text(colour));
     Ok(diagnosis.exit())
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
 
 use crate::bybit::public::{MarketSignal, PublicStream};
 use crate::bybit::{Environment, Hosts, StreamHandle, StreamTimings, Tls};
@@ -35,7 +35,7 @@ pub fn listing(symbol: &str) -> Listing {
     })
 }
 
-/// The same, where market orders trade so many per cent worse than the best price.
+/// The same, but market orders trade this many per cent worse than the best price.
 pub fn slipping(symbol: &str, percent: Decimal) -> Listing {
     Listing { slippage: money::fraction(percent), ..listing(symbol) }
 }
@@ -116,20 +116,13 @@ pub fn live(symbol: &str, public_stream: Option<&str>, tls: &Tls) -> Result<Live
     let bug = |error: std::io::Error| Failure::new(Exit::Bug, format!("no thread for the market: {error}"));
     let stream = wanted.spawn(signals).map_err(bug)?;
     let (sender, points) = unbounded();
-    let (first_sender, first_receiver) = bounded(1);
     let forward = move || {
-        let mut first = Some(first_sender);
         for signal in received {
             match signal {
                 MarketSignal::Up => log::info!("live market up"),
                 MarketSignal::Down(reason) => log::warn!("live market down: {reason}"),
                 MarketSignal::Quote(quote) => {
-                    let point = PricePoint::new(quote.time, quote.last);
-                    let gone = match first.take() {
-                        Some(first) => first.send(point).is_err(),
-                        None => sender.send(point).is_err(),
-                    };
-                    if gone {
+                    if sender.send(PricePoint::new(quote.time, quote.last)).is_err() {
                         return;
                     }
                 }
@@ -137,7 +130,7 @@ pub fn live(symbol: &str, public_stream: Option<&str>, tls: &Tls) -> Result<Live
         }
     };
     std::thread::Builder::new().name("market-points".to_owned()).spawn(forward).map_err(bug)?;
-    match first_receiver.recv_timeout(FIRST_QUOTE) {
+    match points.recv_timeout(FIRST_QUOTE) {
         Ok(first) => Ok(Live { stream, first, points }),
         Err(_) => {
             stream.stop();

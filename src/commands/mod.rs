@@ -19,6 +19,8 @@ pub mod sweep;
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::backtest::Obstacle;
 use crate::config::{self, Config, Variables};
 use crate::core::ledger::Ledger;
@@ -32,6 +34,14 @@ fn obstacle_failure(obstacle: Obstacle) -> Failure {
     match obstacle {
         Obstacle::Market(error) => Failure::new(Exit::Configuration, error),
         Obstacle::Engine(failure) => failure.into(),
+    }
+}
+
+/// Prints what came of a command: for machines, or for people.
+fn show(as_json: bool, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
+    match as_json {
+        true => println!("{}", json()),
+        false => print!("{}", text()),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{directory_of, inspect, load};
+use super::{directory_of, inspect, load, show};
 use crate::command_line;
 use crate::config::Variables;
 use crate::engine::ports::Exchange as _;
@@ -38,10 +38,6 @@ pub fn plan(options: &command_line::Plan, variables: Variables<'_>) -> Result<()
     };
     let sheet = inspection::plan::sheet(price, &config.parameters, &instrument, origin)
         .map_err(|error| Failure::new(Exit::Configuration, format!("the ladder cannot be placed: {error}")))?;
-    if options.json {
-        println!("{}", sheet.json());
-    } else {
-        print!("{}", sheet.table());
-    }
+    show(options.json, || sheet.json(), || sheet.table());
     Ok(())
 }

@@ -86,10 +86,9 @@ fn of_journal(source: &JournalSource, variables: Variables<'_>) -> Result<(Strin
     let end = End { time: ledger.time, price: last, ledger };
     let summary = Summary::new(&end, &chronicle.course, &recording, path, fee);
     let mut figures = summary.figures();
-    figures.insert("type".to_owned(), "journal".into());
-    figures.insert("state_dir".to_owned(), directory.path().display().to_string().into());
-    figures.insert("is_complete".to_owned(), history.is_complete.into());
-    let figures = Value::Object(figures);
+    figures["type"] = "journal".into();
+    figures["state_dir"] = directory.path().display().to_string().into();
+    figures["is_complete"] = history.is_complete.into();
     let shown = RunSource::Journal(report::Journal {
         directory: directory.path().display().to_string(),
         files: history.files,

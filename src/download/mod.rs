@@ -25,7 +25,7 @@ use crate::progress::Progress;
 const MINUTE: i64 = 60_000;
 /// A candle counts as closed so long after its end: the last trades of a minute may be told late.
 const SETTLED: Duration = Duration::from_secs(5);
-/// So often a question is asked again that brought no answer.
+/// How many times a question is asked until there is an answer.
 const ATTEMPTS: u32 = 5;
 /// The first wait before that; each further one is twice as long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// How many they are.
+    /// How many minutes are missing.
     pub fn minutes(self) -> i64 {
         (self.to.0 - self.from.0) / MINUTE
     }
@@ -178,21 +178,12 @@ impl Fetched {
 
 #[cfg(test)]
 mod tests {
+    use super::file::tests::klines;
     use super::*;
-    use crate::core::Decimal;
 
     fn gaps(present: &[i64], begin: i64, until: i64) -> Vec<(i64, i64)> {
         let at = |minute: i64| Timestamp(minute * MINUTE);
-        let kline = |minute: i64| Kline {
-            start: at(minute),
-            open: Decimal::ONE,
-            high: Decimal::ONE,
-            low: Decimal::ONE,
-            close: Decimal::ONE,
-            volume: "0".to_owned(),
-            turnover: "0".to_owned(),
-        };
-        let klines: Vec<Kline> = present.iter().map(|minute| kline(*minute)).collect();
+        let klines = klines(present.iter().copied());
         let mut fetched = Fetched { candles: 0, gaps: Vec::new() };
         fetched.gaps_of(&klines, at(begin), at(until));
         fetched.gaps.iter().map(|gap| (gap.from.0 / MINUTE, gap.to.0 / MINUTE)).collect()

@@ -1,7 +1,5 @@
 //! Why the exchange refuses a request, in Bybit's codes.
 
-use std::fmt;
-
 /// An error of the API: Bybit's `retCode` and `retMsg`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
@@ -90,11 +88,3 @@ impl ApiError {
         Self::new(SYMBOL, format!("Invalid symbol: {symbol:?}."))
     }
 }
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.code, self.message)
-    }
-}
-
-impl std::error::Error for ApiError {}

@@ -32,6 +32,23 @@ pub struct Bar {
     pub turnover: Decimal,
 }
 
+impl Bar {
+    /// A bar of one price at which nothing was traded.
+    pub(super) fn new(start: Timestamp, price: Decimal) -> Self {
+        let none = Decimal::ZERO;
+        Self { start, open: price, high: price, low: price, close: price, volume: none, turnover: none }
+    }
+
+    /// Adds a later bar to this one.
+    pub(super) fn extend(&mut self, later: &Self) {
+        self.high = self.high.max(later.high);
+        self.low = self.low.min(later.low);
+        self.close = later.close;
+        self.volume += later.volume;
+        self.turnover += later.turnover;
+    }
+}
+
 /// The market of one instrument.
 pub struct Book {
     listing: Listing,
@@ -138,23 +155,11 @@ impl Book {
 
     fn draw_bar(&mut self, now: Timestamp) {
         let start = Timestamp(now.0 - now.0.rem_euclid(MINUTE));
-        let price = self.bid;
+        let drawn = Bar::new(start, self.bid);
         match self.bars.back_mut() {
-            Some(bar) if bar.start >= start => {
-                bar.high = bar.high.max(price);
-                bar.low = bar.low.min(price);
-                bar.close = price;
-            }
+            Some(bar) if bar.start >= start => bar.extend(&drawn),
             _ => {
-                self.bars.push_back(Bar {
-                    start,
-                    open: price,
-                    high: price,
-                    low: price,
-                    close: price,
-                    volume: Decimal::ZERO,
-                    turnover: Decimal::ZERO,
-                });
+                self.bars.push_back(drawn);
                 if self.bars.len() > BARS {
                     self.bars.pop_front();
                 }
@@ -210,10 +215,7 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn d(text: &str) -> Decimal {
-        money::parse(text).unwrap()
-    }
+    use crate::simulation::testing::d;
 
     /// A book whose bid is 60000 and whose ask is a tick above.
     fn book(slippage: &str, price: &str) -> Book {

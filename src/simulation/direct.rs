@@ -314,13 +314,8 @@ impl<M> State<M> {
 
     /// Counts a request, as the exchange does that is reached over HTTP.
     fn admit(&mut self, path: &'static str, limit: u32, endpoint: &'static str) -> Result<(), Fault> {
-        match self.exchange.count_request(ACCOUNT, path, limit, self.now) {
-            Some(_) => Ok(()),
-            None => {
-                let error = ApiError::new(api_error::RATE_LIMIT, "Too many visits. Exceeded the API Rate Limit.");
-                Err(fault(&error, endpoint, self.now))
-            }
-        }
+        let counted = self.exchange.count_request(ACCOUNT, path, limit, self.now);
+        counted.map(drop).map_err(|error| fault(&error, endpoint, self.now))
     }
 }
 

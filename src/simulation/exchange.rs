@@ -13,7 +13,7 @@ use super::api_error::{self, ApiError};
 use super::book::Book;
 use super::filters::{check, needs};
 use super::order::{Ending, Kind, NewOrder, Order, Status};
-use super::settings::{RateLimits, Settings};
+use super::settings::Settings;
 use crate::core::instrument::Instrument;
 use crate::core::order::Side;
 use crate::core::{Decimal, Timestamp};
@@ -25,20 +25,10 @@ pub struct Exchange {
     pub(super) orders: BTreeMap<u64, Order>,
     /// Closed orders by the moment at which they are forgotten.
     pub(super) expiries: BTreeSet<(Timestamp, u64)>,
-    pub(super) rules: Rules,
+    /// What holds for all accounts and instruments alike; they themselves are above.
+    pub(super) rules: Settings,
     next_id: u64,
     pushes: u64,
-}
-
-/// What holds for all accounts and instruments alike.
-pub(super) struct Rules {
-    pub(super) maker_fee: Decimal,
-    pub(super) taker_fee: Decimal,
-    pub(super) max_open_orders: usize,
-    pub(super) unfilled_retention: std::time::Duration,
-    pub(super) filled_retention: std::time::Duration,
-    pub(super) rate_limits: RateLimits,
-    pub(super) demo_money: bool,
 }
 
 /// The names of an order that was taken.
@@ -61,23 +51,15 @@ pub enum OrderRef {
 
 impl Exchange {
     /// An exchange on which nothing has happened.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
         Self {
-            books: settings.listings.into_iter().map(Book::new).collect(),
-            accounts: settings.accounts.into_iter().map(Account::new).collect(),
+            books: settings.listings.drain(..).map(Book::new).collect(),
+            accounts: settings.accounts.drain(..).map(Account::new).collect(),
             orders: BTreeMap::new(),
             expiries: BTreeSet::new(),
-            rules: Rules {
-                maker_fee: settings.maker_fee,
-                taker_fee: settings.taker_fee,
-                max_open_orders: settings.max_open_orders,
-                unfilled_retention: settings.unfilled_retention,
-                filled_retention: settings.filled_retention,
-                rate_limits: settings.rate_limits,
-                demo_money: settings.demo_money,
-            },
             next_id: settings.first_id,
             pushes: 0,
+            rules: settings,
         }
     }
 

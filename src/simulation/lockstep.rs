@@ -39,7 +39,7 @@ use crate::engine::ports::{AdjustableClock, Clock, Feed, Signal, StopWish};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A pause shorter than this is saved up for a later one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-/// Whoever is later than this does not hurry to catch up.
+/// A lag above this is not caught up.
 const LARGEST_LAG: Duration = Duration::from_millis(100);
 /// How far time may pass in one wait after the market has ended.
 pub(super) const AFTER_THE_END: Duration = Duration::from_secs(24 * 3600);
@@ -65,15 +65,6 @@ struct Player {
     pace: Pace,
     /// Where the wall clock and the virtual one were last in step.
     anchor: Option<(Instant, Timestamp)>,
-}
-
-/// What an advance of the clock brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Advance {
-    /// The market moved.
-    Moved,
-    /// The moment is reached.
-    Reached,
 }
 
 impl Lockstep {
@@ -109,7 +100,7 @@ impl Lockstep {
 
     /// Whether the market has no further price.
     pub fn market_has_ended(&self) -> bool {
-        self.has_ended()
+        lock(&self.shared.player).next.is_none()
     }
 
     /// Why the market ended before its time, if it did.
@@ -123,28 +114,26 @@ impl Lockstep {
         player.next.as_ref().map_or(until, |point| point.time.min(until)).max(self.now())
     }
 
-    fn has_ended(&self) -> bool {
-        lock(&self.shared.player).next.is_none()
-    }
-
     /// How long to pause before the clock may show `moment`.
     fn pause(&self, moment: Timestamp) -> Duration {
         let now = self.now();
         lock(&self.shared.player).pause(now, moment)
     }
 
-    /// Advances to the market's next point or to `until`, whichever is first.
-    fn advance(&self, until: Timestamp) -> Advance {
+    /// Advances to the market's next point or to `until`, whichever is first. Returns whether the market moved.
+    fn advance(&self, until: Timestamp) -> bool {
         let mut player = lock(&self.shared.player);
-        let due = player.next.as_ref().is_some_and(|point| point.time <= until);
-        let Some(point) = player.next.take_if(|_| due) else {
+        let Some(point) = player.next.take_if(|point| point.time <= until) else {
             self.set(until);
-            return Advance::Reached;
+            return false;
         };
         self.set(point.time);
         self.shared.hub.advance(&self.shared.symbol, &point);
-        player.load();
-        Advance::Moved
+        match player.market.next() {
+            Ok(next) => player.next = next,
+            Err(error) => player.error = Some(error),
+        }
+        true
     }
 
     /// The clock never runs backwards.
@@ -159,15 +148,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Player {
-    fn load(&mut self) {
-        match self.market.next() {
-            Ok(next) => self.next = next,
-            Err(error) => {
-                self.error = Some(error);
-            }
-        }
-    }
-
     fn pause(&mut self, now: Timestamp, moment: Timestamp) -> Duration {
         if self.pace == Pace::Unpaced {
             return Duration::ZERO;
@@ -222,15 +202,10 @@ impl LockstepFeed {
     /// What is already there or still on its way to the bot; `None` when the market may move.
     fn outstanding(&mut self) -> Option<Signal> {
         let signal = match self.signals.try_recv() {
-            Ok(signal) => Some(signal),
-            Err(TryRecvError::Empty) if !self.is_quiet() => match self.signals.recv_timeout(PATIENCE) {
-                Ok(signal) => Some(signal),
-                Err(error) => {
-                    self.give_up(error);
-                    None
-                }
-            },
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) if !self.is_quiet() => {
+                self.signals.recv_timeout(PATIENCE).inspect_err(|error| self.give_up(*error)).ok()
+            }
+            received => received.ok(),
         };
         signal.map(|signal| self.note(signal))
     }
@@ -290,7 +265,7 @@ impl Feed for LockstepFeed {
             if self.lockstep.now() >= until {
                 return None;
             }
-            if self.lockstep.has_ended() && !self.end_told {
+            if self.lockstep.market_has_ended() && !self.end_told {
                 self.end_told = true;
                 return Some(Signal::Stop(StopWish::Leave));
             }
@@ -298,7 +273,7 @@ impl Feed for LockstepFeed {
             if let Some(signal) = self.pause(until) {
                 return Some(signal);
             }
-            if self.lockstep.advance(until) == Advance::Reached {
+            if !self.lockstep.advance(until) {
                 return None;
             }
         }
@@ -312,11 +287,11 @@ mod tests {
     use crate::core::order::Side;
     use crate::simulation::account::Rows;
     use crate::simulation::market::{Fixed, RandomWalk, random_walk::Liveliness};
-    use crate::simulation::order::{Kind, NewOrder, TimeInForce};
+    use crate::simulation::order::Kind;
     use crate::simulation::server::{Server, ServerOptions};
     use crate::simulation::settings::Settings;
     use crate::simulation::stream::Channel;
-    use crate::simulation::testing::sign;
+    use crate::simulation::testing::{auth, limit, order};
     use crossbeam_channel::{Sender, unbounded};
     use std::fmt::Write as _;
 
@@ -333,9 +308,7 @@ mod tests {
     /// Stands for the bot's stream thread: passes each message on as a frame, after a wavering while.
     fn stream(hub: &Arc<Hub>, signals: Sender<Signal>, waver: u64) -> thread::JoinHandle<()> {
         let (number, messages) = hub.open(Channel::Private);
-        let expires = hub.now().0 + 10_000;
-        let sign = sign("paper", &format!("GET/realtime{expires}"));
-        hub.receive(number, &format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#));
+        hub.receive(number, &auth(hub.now().0 + 10_000));
         hub.receive(number, r#"{"op":"subscribe","args":["order","execution","wallet"]}"#);
         thread::spawn(move || {
             let _ = signals.send(Signal::StreamUp);
@@ -357,10 +330,7 @@ mod tests {
     fn stream_over_sockets(server: &Server, now: Timestamp, signals: Sender<Signal>) -> thread::JoinHandle<()> {
         let socket = std::net::TcpStream::connect(server.address()).unwrap();
         let (mut client, _) = tungstenite::client(format!("ws://{}/v5/private", server.address()), socket).unwrap();
-        let expires = now.0 + 10_000;
-        let sign = sign("paper", &format!("GET/realtime{expires}"));
-        let auth = format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#);
-        for text in [auth.as_str(), r#"{"op":"subscribe","args":["order","execution"]}"#] {
+        for text in [auth(now.0 + 10_000).as_str(), r#"{"op":"subscribe","args":["order","execution"]}"#] {
             client.send(tungstenite::Message::text(text)).unwrap();
             assert!(client.read().unwrap().to_text().unwrap().contains("\"success\":true"));
         }
@@ -394,10 +364,7 @@ mod tests {
                 None => hub.with(|exchange, now| {
                     for (side, distance) in [(Side::Buy, -20), (Side::Sell, 20)] {
                         let price = exchange.books()[0].bid().round() + Decimal::from(distance);
-                        let kind = Kind::Limit { price, time_in_force: TimeInForce::Gtc };
-                        let (symbol, quantity) = ("BTCUSDT".to_owned(), Decimal::new(1, 3));
-                        let order = NewOrder { symbol, side, kind, quantity, link_id: String::new() };
-                        exchange.create(0, order, now).unwrap();
+                        exchange.create(0, limit(side, &price.to_string(), "0.001"), now).unwrap();
                     }
                 }),
                 Some(_) => {}
@@ -449,8 +416,7 @@ mod tests {
         let hub = lockstep.hub();
         let (sender, signals) = unbounded();
         let buy = || {
-            let (symbol, quantity) = ("BTCUSDT".to_owned(), Decimal::from(50));
-            let order = NewOrder { symbol, side: Side::Buy, kind: Kind::MarketQuote, quantity, link_id: String::new() };
+            let order = order(Side::Buy, Kind::MarketQuote, "50");
             hub.with(|exchange, now| exchange.create(0, order, now)).unwrap();
         };
         let first = stream(&hub, sender.clone(), 0);
@@ -505,14 +471,7 @@ mod tests {
     #[test]
     fn sleeping_lets_the_market_move() {
         let lockstep = lockstep(walk(100), Pace::Unpaced);
-        let kind = Kind::Limit { price: Decimal::from(62_000), time_in_force: TimeInForce::Gtc };
-        let order = NewOrder {
-            symbol: "BTCUSDT".to_owned(),
-            side: Side::Buy,
-            kind,
-            quantity: Decimal::new(1, 3),
-            link_id: String::new(),
-        };
+        let order = limit(Side::Buy, "62000", "0.001");
         lockstep.hub().with(|exchange, now| exchange.create(0, order, now)).unwrap();
         let before = lockstep.hub().with(|exchange, _| exchange.books()[0].bid());
         let start = lockstep.now();

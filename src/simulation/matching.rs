@@ -63,10 +63,7 @@ impl Exchange {
             Kind::MarketBase | Kind::Limit { .. } => order.leaves_quantity(),
         };
         let available = if crosses { book.liquidity().map_or(wanted, |some| some.min(wanted)) } else { Decimal::ZERO };
-        let time_in_force = match order.kind {
-            Kind::Limit { time_in_force, .. } => time_in_force,
-            Kind::MarketBase | Kind::MarketQuote => TimeInForce::Ioc,
-        };
+        let time_in_force = order.kind.time_in_force();
         match time_in_force {
             TimeInForce::PostOnly if crosses => self.close(id, Ending::WouldTake, now),
             TimeInForce::Fok if available < wanted => self.close(id, Ending::NotFillable, now),

@@ -36,6 +36,24 @@ pub enum Kind {
     MarketQuote,
 }
 
+impl Kind {
+    /// The limit price.
+    pub fn price(self) -> Option<Decimal> {
+        match self {
+            Self::Limit { price, .. } => Some(price),
+            Self::MarketBase | Self::MarketQuote => None,
+        }
+    }
+
+    /// How long it may work; at market it takes what it can.
+    pub fn time_in_force(self) -> TimeInForce {
+        match self {
+            Self::Limit { time_in_force, .. } => time_in_force,
+            Self::MarketBase | Self::MarketQuote => TimeInForce::Ioc,
+        }
+    }
+}
+
 /// How long a limit order may work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeInForce {
@@ -173,10 +191,7 @@ pub struct Order {
 impl Order {
     /// The limit price.
     pub fn price(&self) -> Option<Decimal> {
-        match self.kind {
-            Kind::Limit { price, .. } => Some(price),
-            Kind::MarketBase | Kind::MarketQuote => None,
-        }
+        self.kind.price()
     }
 
     /// Base coin still to be filled; zero once closed, and for orders sized in quote coin.
@@ -201,13 +216,9 @@ impl Order {
     /// What it holds back of which side's coin: quote coin for a buy, base coin for a sell. Only resting orders do.
     pub fn locked(&self) -> Decimal {
         match self.side {
-            Side::Buy => self.leaves_value_at_price(),
+            Side::Buy => self.price().map_or(Decimal::ZERO, |price| price * self.leaves_quantity()),
             Side::Sell => self.leaves_quantity(),
         }
-    }
-
-    fn leaves_value_at_price(&self) -> Decimal {
-        self.price().map_or(Decimal::ZERO, |price| price * self.leaves_quantity())
     }
 
     /// The average price of its fills, to 12 decimals.

@@ -24,13 +24,6 @@ fn order_type(kind: Kind) -> &'static str {
     }
 }
 
-fn time_in_force(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Limit { time_in_force, .. } => time_in_force.name(),
-        Kind::MarketBase | Kind::MarketQuote => "IOC",
-    }
-}
-
 fn market_unit(kind: Kind) -> &'static str {
     match kind {
         Kind::Limit { .. } => "",
@@ -61,7 +54,7 @@ pub(super) fn order(order: &Order) -> Value {
         "cumExecValue": money::text(order.executed_value),
         "cumExecFee": money::text(fee_sum),
         "cumFeeDetail": fees,
-        "timeInForce": time_in_force(order.kind),
+        "timeInForce": order.kind.time_in_force().name(),
         "orderType": order_type(order.kind),
         "marketUnit": market_unit(order.kind),
         "createdTime": order.created.0.to_string(),
@@ -107,16 +100,12 @@ fn joined(mut row: Value, more: Value) -> Value {
 
 /// An execution as `execution/list` shows it.
 pub(super) fn execution(fill: &Fill) -> Value {
-    let order_price = match fill.kind {
-        Kind::Limit { price, .. } => price,
-        Kind::MarketBase | Kind::MarketQuote => Decimal::ZERO,
-    };
     json!({
         "symbol": fill.symbol,
         "orderId": fill.order_id.to_string(),
         "orderLinkId": fill.link_id,
         "side": side(fill.side),
-        "orderPrice": money::text(order_price),
+        "orderPrice": money::text(fill.kind.price().unwrap_or_default()),
         "orderQty": money::text(fill.order_quantity),
         "leavesQty": money::text(fill.leaves_quantity),
         "createType": "CreateByUser",
@@ -204,9 +193,7 @@ pub(super) fn wallet<'a>(exchange: &Exchange, coins: impl Iterator<Item = (&'a s
 /// The message of a push on the private stream, under the name of the topic that was subscribed.
 pub(super) fn push(push: &Push, topic: &str, exchange: &Exchange) -> String {
     let with_category = |mut row: Value| {
-        if let Value::Object(fields) = &mut row {
-            fields.insert("category".to_owned(), Value::from("spot"));
-        }
+        row["category"] = "spot".into();
         row
     };
     let data: Vec<Value> = match &push.rows {

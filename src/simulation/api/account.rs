@@ -4,18 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ApiResult, Parameters};
+use super::{ApiResult, Call};
 use crate::core::{Decimal, Timestamp, money};
 use crate::simulation::api_error::{self, ApiError};
-use crate::simulation::exchange::Exchange;
 use crate::simulation::wire;
 
-pub(super) fn wallet_balance(
-    exchange: &mut Exchange,
-    account: usize,
-    parameters: &Parameters,
-    _now: Timestamp,
-) -> ApiResult {
+pub(super) fn wallet_balance(Call { exchange, account, parameters, .. }: Call<'_>) -> ApiResult {
     if parameters.required("accountType")? != "UNIFIED" {
         return Err(ApiError::parameter("accountType only support UNIFIED."));
     }
@@ -33,7 +27,7 @@ pub(super) fn wallet_balance(
     Ok(json!({ "list": [wallet] }))
 }
 
-pub(super) fn info(_exchange: &mut Exchange, _account: usize, _parameters: &Parameters, now: Timestamp) -> ApiResult {
+pub(super) fn info(Call { now, .. }: Call<'_>) -> ApiResult {
     Ok(json!({
         "marginMode": "REGULAR_MARGIN",
         "updatedTime": now.0.to_string(),
@@ -46,12 +40,7 @@ pub(super) fn info(_exchange: &mut Exchange, _account: usize, _parameters: &Para
     }))
 }
 
-pub(super) fn query_api(
-    exchange: &mut Exchange,
-    account: usize,
-    _parameters: &Parameters,
-    now: Timestamp,
-) -> ApiResult {
+pub(super) fn query_api(Call { exchange, account, now, .. }: Call<'_>) -> ApiResult {
     let id = account + 1;
     let account = &exchange.accounts()[account];
     let permissions = &account.permissions;
@@ -93,12 +82,7 @@ fn whole_seconds(moment: Timestamp) -> String {
     moment.to_string().split('.').next().map(|seconds| format!("{seconds}Z")).unwrap_or_default()
 }
 
-pub(super) fn not_on_demo(
-    _exchange: &mut Exchange,
-    _account: usize,
-    _parameters: &Parameters,
-    _now: Timestamp,
-) -> ApiResult {
+pub(super) fn not_on_demo(_: Call<'_>) -> ApiResult {
     Err(ApiError::new(api_error::NOT_ON_DEMO, "Demo trading are not supported."))
 }
 
@@ -113,12 +97,7 @@ fn demo_limit(coin: &str) -> Option<Decimal> {
 }
 
 /// Once a minute: adds money (`adjustType` 0) or takes it away (1); 100,000 USDT if no coin is named.
-pub(super) fn demo_money(
-    exchange: &mut Exchange,
-    account: usize,
-    parameters: &Parameters,
-    now: Timestamp,
-) -> ApiResult {
+pub(super) fn demo_money(Call { exchange, account, parameters, now }: Call<'_>) -> ApiResult {
     if !exchange.rules.demo_money {
         return Err(ApiError::new(api_error::PERMISSION, "Permission denied: this environment gives no demo money."));
     }

@@ -68,35 +68,23 @@ fn instrument(book: &Book) -> Value {
 }
 
 /// What the last 24 hours looked like.
-struct Day {
-    high: Decimal,
-    low: Decimal,
-    first: Decimal,
-    volume: Decimal,
-    turnover: Decimal,
-}
-
-fn last_day(book: &Book, now: Timestamp) -> Day {
-    let bid = book.bid();
-    let start = Day { high: bid, low: bid, first: bid, volume: Decimal::ZERO, turnover: Decimal::ZERO };
-    let since = now.0 - 24 * 60 * MINUTE;
-    book.bars().iter().rev().take_while(|bar| bar.start.0 >= since).fold(start, |day, bar| Day {
-        high: day.high.max(bar.high),
-        low: day.low.min(bar.low),
-        first: bar.open,
-        volume: day.volume + bar.volume,
-        turnover: day.turnover + bar.turnover,
-    })
+fn last_day(book: &Book, now: Timestamp) -> Bar {
+    let since = Timestamp(now.0 - 24 * 60 * MINUTE);
+    let begin = book.bars().partition_point(|bar| bar.start < since);
+    let mut bars = book.bars().range(begin..);
+    let mut day = bars.next().cloned().unwrap_or(Bar::new(since, book.bid()));
+    bars.for_each(|bar| day.extend(bar));
+    day
 }
 
 /// A ticker as REST and the public stream show it; the stream's has no best bid and ask.
 pub(in crate::simulation) fn ticker(book: &Book, now: Timestamp, with_quotes: bool) -> Value {
     let day = last_day(book, now);
-    let change = (book.bid() - day.first).checked_div(day.first).unwrap_or_default().round_dp(4);
+    let change = (book.bid() - day.open).checked_div(day.open).unwrap_or_default().round_dp(4);
     let mut row = json!({
         "symbol": book.listing().instrument.symbol,
         "lastPrice": money::text(book.bid()),
-        "prevPrice24h": money::text(day.first),
+        "prevPrice24h": money::text(day.open),
         "price24hPcnt": money::text(change),
         "highPrice24h": money::text(day.high),
         "lowPrice24h": money::text(day.low),
@@ -104,12 +92,11 @@ pub(in crate::simulation) fn ticker(book: &Book, now: Timestamp, with_quotes: bo
         "turnover24h": money::text(day.turnover),
         "usdIndexPrice": money::text(book.bid()),
     });
-    if let (true, Value::Object(fields)) = (with_quotes, &mut row) {
-        let size = Value::from(shown_size(book));
-        fields.insert("bid1Price".to_owned(), Value::from(money::text(book.bid())));
-        fields.insert("bid1Size".to_owned(), size.clone());
-        fields.insert("ask1Price".to_owned(), Value::from(money::text(book.ask())));
-        fields.insert("ask1Size".to_owned(), size);
+    if with_quotes {
+        row["bid1Price"] = money::text(book.bid()).into();
+        row["ask1Price"] = money::text(book.ask()).into();
+        row["bid1Size"] = shown_size(book).into();
+        row["ask1Size"] = shown_size(book).into();
     }
     row
 }
@@ -158,13 +145,7 @@ pub(super) fn recent_trade(exchange: &Exchange, parameters: &Parameters, now: Ti
 pub(super) fn kline(exchange: &Exchange, parameters: &Parameters, _now: Timestamp) -> ApiResult {
     let book = one_book(exchange, parameters)?;
     let length = interval(parameters.required("interval")?)?;
-    let limit = match parameters.integer("limit")? {
-        None => 200,
-        Some(limit) => match usize::try_from(limit) {
-            Ok(limit) if (1..=1000).contains(&limit) => limit,
-            _ => return Err(ApiError::parameter("params error: limit must be 1 to 1000")),
-        },
-    };
+    let limit = parameters.limit(1000, 200)?;
     let from = parameters.integer("start")?.unwrap_or(i64::MIN);
     let to = parameters.integer("end")?.unwrap_or(i64::MAX);
     let rows: Vec<Value> = merge(book, length)
@@ -198,13 +179,7 @@ fn merge(book: &Book, length: i64) -> Vec<Bar> {
     for bar in book.bars() {
         let start = Timestamp(bar.start.0 - bar.start.0.rem_euclid(length));
         match merged.last_mut() {
-            Some(last) if last.start == start => {
-                last.high = last.high.max(bar.high);
-                last.low = last.low.min(bar.low);
-                last.close = bar.close;
-                last.volume += bar.volume;
-                last.turnover += bar.turnover;
-            }
+            Some(last) if last.start == start => last.extend(bar),
             _ => merged.push(Bar { start, ..bar.clone() }),
         }
     }

@@ -22,76 +22,54 @@ use super::exchange::Exchange;
 use super::settings::RateLimits;
 use crate::core::Timestamp;
 use crate::http::{Method, Request, Response};
-
-/// What an endpoint needs of the key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Public,
-    Read,
-    Trade,
-}
+use Endpoint::{Public, Read, Trade};
+use Method::{Get, Post};
 
 /// The result of a call, or Bybit's error.
 type ApiResult = Result<Value, ApiError>;
-type Public = fn(&Exchange, &Parameters, Timestamp) -> ApiResult;
-type Private = fn(&mut Exchange, usize, &Parameters, Timestamp) -> ApiResult;
 
-enum Handler {
-    Public(Public),
-    Private(Private),
+/// A call of an account whose key may make it.
+struct Call<'c> {
+    exchange: &'c mut Exchange,
+    account: usize,
+    parameters: &'c Parameters,
+    now: Timestamp,
 }
 
-/// One endpoint: its handler, what it needs of the key, and its requests a second.
-struct Endpoint {
-    path: &'static str,
-    handler: Handler,
-    access: Access,
-    per_second: fn(&RateLimits) -> u32,
+/// What answers at a path.
+#[derive(Clone, Copy)]
+enum Endpoint {
+    /// Everybody.
+    Public(fn(&Exchange, &Parameters, Timestamp) -> ApiResult),
+    /// Every key.
+    Read(fn(Call<'_>) -> ApiResult),
+    /// A key that may trade, so many times a second.
+    Trade(fn(Call<'_>) -> ApiResult, fn(&RateLimits) -> u32),
 }
 
-fn public(path: &'static str, handler: Public) -> Endpoint {
-    Endpoint { path, handler: Handler::Public(handler), access: Access::Public, per_second: |_| 0 }
-}
-
-fn read(path: &'static str, handler: Private) -> Endpoint {
-    Endpoint { path, handler: Handler::Private(handler), access: Access::Read, per_second: |limits| limits.read }
-}
-
-fn act(path: &'static str, handler: Private, per_second: fn(&RateLimits) -> u32) -> Endpoint {
-    Endpoint { path, handler: Handler::Private(handler), access: Access::Trade, per_second }
-}
-
-fn endpoint(method: Method, path: &str) -> Option<Endpoint> {
-    let endpoint = match (method, path) {
-        (Method::Get, "/v5/market/time") => public("/v5/market/time", market::time),
-        (Method::Get, "/v5/market/instruments-info") => public("/v5/market/instruments-info", market::instruments),
-        (Method::Get, "/v5/market/tickers") => public("/v5/market/tickers", market::tickers),
-        (Method::Get, "/v5/market/kline") => public("/v5/market/kline", market::kline),
-        (Method::Get, "/v5/market/recent-trade") => public("/v5/market/recent-trade", market::recent_trade),
-        (Method::Get, "/v5/market/orderbook") => public("/v5/market/orderbook", market::orderbook),
-        (Method::Get, "/v5/account/wallet-balance") => read("/v5/account/wallet-balance", account::wallet_balance),
-        (Method::Get, "/v5/account/info") => read("/v5/account/info", account::info),
-        (Method::Get, "/v5/account/fee-rate") => read("/v5/account/fee-rate", account::not_on_demo),
-        (Method::Get, "/v5/user/query-api") => read("/v5/user/query-api", account::query_api),
-        (Method::Get, "/v5/order/realtime") => read("/v5/order/realtime", trade::realtime),
-        (Method::Get, "/v5/order/history") => read("/v5/order/history", trade::history),
-        (Method::Get, "/v5/execution/list") => read("/v5/execution/list", trade::executions),
-        (Method::Post, "/v5/account/demo-apply-money") => {
-            act("/v5/account/demo-apply-money", account::demo_money, |limits| limits.amend)
-        }
-        (Method::Post, "/v5/order/create") => act("/v5/order/create", trade::create, |limits| limits.create),
-        (Method::Post, "/v5/order/amend") => act("/v5/order/amend", trade::amend, |limits| limits.amend),
-        (Method::Post, "/v5/order/cancel") => act("/v5/order/cancel", trade::cancel, |limits| limits.cancel),
-        (Method::Post, "/v5/order/cancel-all") => {
-            act("/v5/order/cancel-all", trade::cancel_all, |limits| limits.cancel)
-        }
-        (Method::Post, "/v5/order/create-batch" | "/v5/order/amend-batch" | "/v5/order/cancel-batch") => {
-            act("/v5/order/*-batch", account::not_on_demo, |limits| limits.create)
-        }
-        _ => return None,
-    };
-    Some(endpoint)
-}
+const ENDPOINTS: [(Method, &str, Endpoint); 21] = [
+    (Get, "/v5/market/time", Public(market::time)),
+    (Get, "/v5/market/instruments-info", Public(market::instruments)),
+    (Get, "/v5/market/tickers", Public(market::tickers)),
+    (Get, "/v5/market/kline", Public(market::kline)),
+    (Get, "/v5/market/recent-trade", Public(market::recent_trade)),
+    (Get, "/v5/market/orderbook", Public(market::orderbook)),
+    (Get, "/v5/account/wallet-balance", Read(account::wallet_balance)),
+    (Get, "/v5/account/info", Read(account::info)),
+    (Get, "/v5/account/fee-rate", Read(account::not_on_demo)),
+    (Get, "/v5/user/query-api", Read(account::query_api)),
+    (Get, "/v5/order/realtime", Read(trade::realtime)),
+    (Get, "/v5/order/history", Read(trade::history)),
+    (Get, "/v5/execution/list", Read(trade::executions)),
+    (Post, "/v5/account/demo-apply-money", Trade(account::demo_money, |limits| limits.amend)),
+    (Post, "/v5/order/create", Trade(trade::create, |limits| limits.create)),
+    (Post, "/v5/order/amend", Trade(trade::amend, |limits| limits.amend)),
+    (Post, "/v5/order/cancel", Trade(trade::cancel, |limits| limits.cancel)),
+    (Post, "/v5/order/cancel-all", Trade(trade::cancel_all, |limits| limits.cancel)),
+    (Post, "/v5/order/create-batch", Trade(account::not_on_demo, |limits| limits.create)),
+    (Post, "/v5/order/amend-batch", Trade(account::not_on_demo, |limits| limits.create)),
+    (Post, "/v5/order/cancel-batch", Trade(account::not_on_demo, |limits| limits.create)),
+];
 
 /// What is left of a rate limit.
 struct Quota {
@@ -103,45 +81,49 @@ struct Quota {
 impl Exchange {
     /// Answers one request.
     pub fn handle(&mut self, request: &Request, now: Timestamp) -> Response {
-        let Some(endpoint) = endpoint(request.method, &request.path) else {
+        let here = |(method, path, _): &&(Method, &str, Endpoint)| *method == request.method && *path == request.path;
+        let Some((_, path, endpoint)) = ENDPOINTS.iter().find(here) else {
             let error = ApiError::new(api_error::ROUTE, "Request path not found or request method is invalid.");
             return respond(404, Err(error), None, now);
         };
         let mut quota = None;
-        let result = self.serve(&endpoint, request, now, &mut quota);
+        let result = self.serve(path, *endpoint, request, now, &mut quota);
         respond(200, result, quota.as_ref(), now)
     }
 
     fn serve(
         &mut self,
-        endpoint: &Endpoint,
+        path: &'static str,
+        endpoint: Endpoint,
         request: &Request,
         now: Timestamp,
         quota: &mut Option<Quota>,
     ) -> ApiResult {
         let parameters = || match request.method {
-            Method::Get => Parameters::of_query(&request.query),
-            Method::Post => Parameters::of_body(&request.body),
+            Get => Parameters::of_query(&request.query),
+            Post => Parameters::of_body(&request.body),
         };
-        let handler = match endpoint.handler {
-            Handler::Public(handler) => return handler(self, &parameters()?, now),
-            Handler::Private(handler) => handler,
+        let limits = &self.rules.rate_limits;
+        let (handler, is_trade, limit) = match endpoint {
+            Public(handler) => return handler(self, &parameters()?, now),
+            Read(handler) => (handler, false, limits.read),
+            Trade(handler, per_second) => (handler, true, per_second(limits)),
         };
         let account = self.authenticate(request, now)?;
         let permissions = &self.accounts[account].permissions;
-        if endpoint.access == Access::Trade && (permissions.read_only || !permissions.spot_trade) {
+        if is_trade && (permissions.read_only || !permissions.spot_trade) {
             return Err(ApiError::new(
                 api_error::PERMISSION,
                 "Permission denied, please check your API key permissions.",
             ));
         }
-        let used = self.count_request(account, endpoint.path, (endpoint.per_second)(&self.rules.rate_limits), now);
-        let exceeded = used.is_none();
-        *quota = Some(self.quota(endpoint, used, now));
-        if exceeded {
-            return Err(ApiError::new(api_error::RATE_LIMIT, "Too many visits. Exceeded the API Rate Limit."));
-        }
-        handler(self, account, &parameters()?, now)
+        let counted = self.count_request(account, path, limit, now);
+        *quota = Some(match counted {
+            Ok(left) => Quota { limit, left, reset: now },
+            Err(_) => Quota { limit, left: 0, reset: next_second(now) },
+        });
+        counted?;
+        handler(Call { exchange: self, account, parameters: &parameters()?, now })
     }
 
     /// Whose request it is, once key, time and signature are found right.
@@ -157,8 +139,8 @@ impl Exchange {
         let window = header("X-BAPI-RECV-WINDOW");
         let account = self.account_of_key(key).ok_or_else(invalid_key)?;
         let payload = match request.method {
-            Method::Get => &request.query,
-            Method::Post => &request.body,
+            Get => &request.query,
+            Post => &request.body,
         };
         let signed = format!("{stamp}{key}{}{payload}", window.unwrap_or_default());
         if !is_signed(&self.accounts[account].secret, &signed, sign) {
@@ -171,32 +153,24 @@ impl Exchange {
         Ok(account)
     }
 
-    /// Counts a request; gives how many this second has seen, or none when that is too many.
+    /// Counts a request; gives how many more this second may see.
     pub(super) fn count_request(
         &mut self,
         account: usize,
         path: &'static str,
         limit: u32,
         now: Timestamp,
-    ) -> Option<u32> {
+    ) -> Result<u32, ApiError> {
         let second = now.0.div_euclid(1000);
         let (counted, used) = self.accounts[account].requests.entry(path).or_insert((second, 0));
         if *counted != second {
             (*counted, *used) = (second, 0);
         }
         if *used >= limit {
-            return None;
+            return Err(ApiError::new(api_error::RATE_LIMIT, "Too many visits. Exceeded the API Rate Limit."));
         }
         *used += 1;
-        Some(*used)
-    }
-
-    fn quota(&self, endpoint: &Endpoint, used: Option<u32>, now: Timestamp) -> Quota {
-        let limit = (endpoint.per_second)(&self.rules.rate_limits);
-        match used {
-            Some(used) => Quota { limit, left: limit.saturating_sub(used), reset: now },
-            None => Quota { limit, left: 0, reset: next_second(now) },
-        }
+        Ok(limit - *used)
     }
 }
 

@@ -94,6 +94,13 @@ impl Parameters {
         Ok(self.text("orderLinkId")?.map(|name| OrderRef::Link(name.to_owned())))
     }
 
+    /// How many rows are asked for at most.
+    pub(super) fn limit(&self, largest: usize, default: usize) -> Result<usize, ApiError> {
+        let Some(limit) = self.integer("limit")? else { return Ok(default) };
+        let limit = usize::try_from(limit).ok().filter(|limit| (1..=largest).contains(limit));
+        limit.ok_or_else(|| ApiError::parameter(format!("params error: limit must be 1 to {largest}")))
+    }
+
     /// Which rows of a list are asked for. Without times the last `days` are; both together span at most seven.
     pub(super) fn selection(
         &self,
@@ -102,20 +109,9 @@ impl Parameters {
         windowed: bool,
         now: Timestamp,
     ) -> Result<Selection, ApiError> {
-        let limit = match self.integer("limit")? {
-            None => default,
-            Some(limit) => match usize::try_from(limit) {
-                Ok(limit) if (1..=largest).contains(&limit) => limit,
-                _ => return Err(ApiError::parameter(format!("params error: limit must be 1 to {largest}"))),
-            },
-        };
-        let before = match self.text("cursor")? {
-            None => None,
-            Some(cursor) => match cursor.parse() {
-                Ok(id) => Some(id),
-                Err(_) => return Err(ApiError::parameter("params error: cursor is not valid")),
-            },
-        };
+        let limit = self.limit(largest, default)?;
+        let before = self.text("cursor")?.map(str::parse).transpose();
+        let before = before.map_err(|_| ApiError::parameter("params error: cursor is not valid"))?;
         let (from, to) = if windowed { self.window(now)? } else { (None, None) };
         Ok(Selection {
             symbol: self.text("symbol")?.map(str::to_owned),

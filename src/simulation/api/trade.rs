@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiResult, Parameters};
+use super::{ApiResult, Call, Parameters};
+use crate::core::Decimal;
 use crate::core::order::Side;
-use crate::core::{Decimal, Timestamp};
 use crate::simulation::api_error::{self, ApiError};
-use crate::simulation::exchange::{Accepted, Exchange, OrderRef};
+use crate::simulation::exchange::{Accepted, OrderRef};
 use crate::simulation::order::{Kind, NewOrder, Order, TimeInForce};
 use crate::simulation::query::Page;
 use crate::simulation::wire;
@@ -16,7 +16,7 @@ const ORDERS: usize = 50;
 /// Executions on a page.
 const EXECUTIONS: usize = 100;
 
-pub(super) fn create(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
+pub(super) fn create(Call { exchange, account, parameters, now }: Call<'_>) -> ApiResult {
     parameters.spot()?;
     refuse_unsupported(parameters)?;
     let new = NewOrder {
@@ -96,7 +96,7 @@ fn required_decimal(parameters: &Parameters, name: &str) -> Result<Decimal, ApiE
     Ok(parameters.decimal(name)?.unwrap_or_default())
 }
 
-pub(super) fn amend(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
+pub(super) fn amend(Call { exchange, account, parameters, now }: Call<'_>) -> ApiResult {
     parameters.spot()?;
     let symbol = parameters.required("symbol")?;
     let order = required_order(parameters)?;
@@ -104,18 +104,13 @@ pub(super) fn amend(exchange: &mut Exchange, account: usize, parameters: &Parame
     exchange.amend(account, symbol, &order, price, quantity, now).map(names)
 }
 
-pub(super) fn cancel(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
+pub(super) fn cancel(Call { exchange, account, parameters, now }: Call<'_>) -> ApiResult {
     parameters.spot()?;
     let symbol = parameters.required("symbol")?;
     exchange.cancel(account, symbol, &required_order(parameters)?, now).map(names)
 }
 
-pub(super) fn cancel_all(
-    exchange: &mut Exchange,
-    account: usize,
-    parameters: &Parameters,
-    now: Timestamp,
-) -> ApiResult {
+pub(super) fn cancel_all(Call { exchange, account, parameters, now }: Call<'_>) -> ApiResult {
     parameters.spot()?;
     let (symbol, base_coin) = (parameters.text("symbol")?, parameters.text("baseCoin")?);
     let cancelled = exchange.cancel_all(account, symbol, base_coin, now)?;
@@ -130,7 +125,7 @@ fn names(accepted: Accepted) -> Value {
     json!({ "orderId": accepted.id.to_string(), "orderLinkId": accepted.link_id })
 }
 
-pub(super) fn realtime(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
+pub(super) fn realtime(Call { exchange, account, parameters, now }: Call<'_>) -> ApiResult {
     parameters.spot()?;
     let selection = parameters.selection(ORDERS, 20, false, now)?;
     let page = match parameters.integer("openOnly")? {
@@ -138,17 +133,17 @@ pub(super) fn realtime(exchange: &mut Exchange, account: usize, parameters: &Par
         Some(1 | 2) => exchange.recently_closed(account, &selection, now),
         Some(_) => return Err(ApiError::parameter("params error: openOnly must be 0, 1 or 2")),
     };
-    Ok(order_list(&plain_orders_only(parameters, page)?))
+    Ok(list(&plain_orders_only(parameters, page)?, wire::order))
 }
 
-pub(super) fn history(exchange: &mut Exchange, account: usize, parameters: &Parameters, now: Timestamp) -> ApiResult {
+pub(super) fn history(Call { exchange, account, parameters, now }: Call<'_>) -> ApiResult {
     parameters.spot()?;
     let selection = parameters.selection(ORDERS, 20, true, now)?;
     let mut page = exchange.order_history(account, &selection, now);
     if let Some(status) = parameters.text("orderStatus")? {
         page.rows.retain(|order| order.status.name() == status);
     }
-    Ok(order_list(&plain_orders_only(parameters, page)?))
+    Ok(list(&plain_orders_only(parameters, page)?, wire::order))
 }
 
 /// There are only plain orders here: any other `orderFilter` selects nothing.
@@ -159,30 +154,17 @@ fn plain_orders_only(parameters: &Parameters, page: Page<Order>) -> Result<Page<
     }
 }
 
-fn order_list(page: &Page<Order>) -> Value {
-    json!({
-        "category": "spot",
-        "list": page.rows.iter().map(wire::order).collect::<Vec<_>>(),
-        "nextPageCursor": cursor(page.next),
-    })
-}
-
-pub(super) fn executions(
-    exchange: &mut Exchange,
-    account: usize,
-    parameters: &Parameters,
-    now: Timestamp,
-) -> ApiResult {
+pub(super) fn executions(Call { exchange, account, parameters, now }: Call<'_>) -> ApiResult {
     parameters.spot()?;
     let selection = parameters.selection(EXECUTIONS, 50, true, now)?;
     let page = exchange.executions(account, &selection, now);
-    Ok(json!({
-        "category": "spot",
-        "list": page.rows.iter().map(wire::execution).collect::<Vec<_>>(),
-        "nextPageCursor": cursor(page.next),
-    }))
+    Ok(list(&page, wire::execution))
 }
 
-fn cursor(next: Option<u64>) -> String {
-    next.map(|id| id.to_string()).unwrap_or_default()
+fn list<T>(page: &Page<T>, row: fn(&T) -> Value) -> Value {
+    json!({
+        "category": "spot",
+        "list": page.rows.iter().map(row).collect::<Vec<_>>(),
+        "nextPageCursor": page.next.map(|id| id.to_string()).unwrap_or_default(),
+    })
 }

@@ -16,24 +16,20 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::Sub;
 use std::path::Path;
-use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 
-pub use super::columns::Candle;
+pub use super::candle::{Candle, points};
+use super::candle::{QUARTER, Row, in_ticks};
 use super::columns::{Complaint, Layout, is_header};
-use super::plain::{self, Row, Tick};
-use super::recording::in_ticks;
+use super::plain::{self, Tick};
 use super::trades::{Minutes, TradeLayout};
 use super::{Market, MarketError, PricePoint};
 use crate::core::{Decimal, Timestamp};
 
 /// Bytes of one line; no candle is longer.
 const LONGEST_LINE: u64 = 4096;
-/// Between the four points of a candle.
-pub(super) const QUARTER: Duration = Duration::from_secs(15);
 
 /// A candle file being read.
 pub struct Candles {
@@ -58,12 +54,12 @@ impl Candles {
     /// [`MarketError`] when it cannot be opened, is empty, or begins with something wrong.
     pub fn open(path: &Path) -> Result<Self, MarketError> {
         let file = path.display().to_string();
-        let refused = |reason: String| MarketError { file: file.clone(), line: None, column: None, reason };
-        let unreadable = |error: io::Error| refused(format!("cannot be read: {error}"));
+        let unreadable = |error: io::Error| MarketError::of_file(&file, format!("cannot be read: {error}"));
         let mut raw = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
         let zipped = raw.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
         if !zipped && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz")) {
-            return Err(refused("is not a gzip file although its name ends in .gz".to_owned()));
+            let reason = "is not a gzip file although its name ends in .gz";
+            return Err(MarketError::of_file(&file, reason.to_owned()));
         }
         let lines: Box<dyn BufRead + Send> =
             if zipped { Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw))) } else { Box::new(raw) };
@@ -88,7 +84,7 @@ impl Candles {
         };
         candles.first = candles.next_candle()?;
         if candles.first.is_none() {
-            return Err(candles.whole("holds no candle".to_owned()));
+            return Err(MarketError::of_file(&candles.file, "holds no candle".to_owned()));
         }
         Ok(candles)
     }
@@ -225,10 +221,6 @@ impl Candles {
     fn here(&self, (column, reason): Complaint) -> MarketError {
         MarketError { file: self.file.clone(), line: Some(self.line), column, reason }
     }
-
-    fn whole(&self, reason: String) -> MarketError {
-        MarketError { file: self.file.clone(), line: None, column: None, reason }
-    }
 }
 
 impl Market for Candles {
@@ -244,23 +236,6 @@ impl Market for Candles {
 
 fn text_of(bytes: &[u8]) -> Result<&str, Complaint> {
     std::str::from_utf8(bytes).map_err(|_| (None, "the line is not text (UTF-8)".to_owned()))
-}
-
-/// The four points of a candle; see the module's documentation.
-pub fn points(candle: &Candle) -> [PricePoint; 4] {
-    let prices = in_order(candle.open, candle.high, candle.low, candle.close);
-    [0, 1, 2, 3].map(|quarter| PricePoint::new(moment(candle.start, quarter), prices[quarter]))
-}
-
-/// The four prices of a candle in the order in which they are played, in whatever unit they are counted.
-pub(super) fn in_order<P: Copy + PartialOrd + Sub<Output = P>>(open: P, high: P, low: P, close: P) -> [P; 4] {
-    let high_first = high - open < open - low;
-    if high_first { [open, high, low, close] } else { [open, low, high, close] }
-}
-
-/// When one of the four prices is played.
-pub(super) fn moment(start: Timestamp, quarter: usize) -> Timestamp {
-    start.after(QUARTER * u32::try_from(quarter).unwrap_or(0))
 }
 
 #[cfg(test)]
