@@ -18,6 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::inspection::audit::{Audit, Books, booked, compare};
 use crate::journal::{self, History};
 use crate::live::{LiveExchange, read_credentials};
+use crate::output;
 use crate::state_directory::StateDirectory;
 
 /// How long the demo environment keeps executions.
@@ -51,9 +52,9 @@ pub fn audit(options: &command_line::Audit, variables: Variables<'_>) -> Result<
         std::thread::sleep(LOOK_AGAIN);
     };
     if options.json {
-        println!("{}", audit.json());
+        output::print(&format!("{}\n", audit.json()))?;
     } else {
-        print!("{}", audit.report());
+        output::print(&audit.report())?;
     }
     Ok(if audit.differences.is_empty() { Exit::Finished } else { Exit::Difference })
 }

@@ -21,6 +21,7 @@ use crate::core::order::Side;
 use crate::engine::ports::Observer;
 use crate::exit::{Exit, Failure};
 use crate::narrator::{moment, signed};
+use crate::output;
 use crate::simulation::market::{self as prices, Recording};
 
 /// A backtest that was run.
@@ -46,10 +47,9 @@ pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
     }
     let summary = played.summary(&course, options);
     match options.json {
-        true => println!("{}", figures(&summary, options, played.recording.len())),
-        false => print!("{}", as_text(&summary, options, &played)),
+        true => output::print(&format!("{}\n", figures(&summary, options, played.recording.len()))),
+        false => output::print(&as_text(&summary, options, &played)),
     }
-    Ok(())
 }
 
 /// Runs a backtest, and lets somebody watch it.

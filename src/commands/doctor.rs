@@ -16,12 +16,13 @@ use crate::exit::{Exit, Failure};
 use crate::inspection::doctor::{self, Diagnosis, Finding};
 use crate::live::is_unset;
 use crate::live::{LiveExchange, read_credentials};
+use crate::output;
 use crate::wall_clock::wall_clock;
 
 /// `recompra doctor`; the exit code is that of its first problem.
 ///
 /// # Errors
-/// Never: what is wrong is a finding.
+/// [`Failure`] when standard output cannot be written: what else is wrong is a finding.
 pub fn doctor(options: &command_line::Doctor, variables: Variables<'_>) -> Result<Exit, Failure> {
     let loaded = config::load(&options.config);
     let mut diagnosis = Diagnosis { findings: doctor::configuration(&options.config, loaded.as_ref()) };
@@ -29,11 +30,11 @@ pub fn doctor(options: &command_line::Doctor, variables: Variables<'_>) -> Resul
         examine(config, options.demo_money, variables, &mut diagnosis.findings);
     }
     if options.json {
-        println!("{}", diagnosis.json());
+        output::print(&format!("{}\n", diagnosis.json()))?;
     } else {
         let colour =
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        print!("{}", diagnosis.text(colour));
+        output::write(diagnosis.text(colour).as_bytes())?;
     }
     Ok(diagnosis.exit())
 }

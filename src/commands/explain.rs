@@ -6,6 +6,7 @@ use super::directory_to_read;
 use crate::command_line;
 use crate::config::Variables;
 use crate::exit::Failure;
+use crate::output;
 use crate::{inspection, journal};
 
 /// `recompra explain`.
@@ -19,9 +20,8 @@ pub fn explain(options: &command_line::Explain, variables: Variables<'_>) -> Res
     let history = journal::history(&directory.journal()).map_err(Failure::from)?;
     let explanations = inspection::explain::explain(&history.entries);
     if options.json {
-        println!("{}", inspection::explain::json(&explanations, bot));
+        output::print(&format!("{}\n", inspection::explain::json(&explanations, bot)))
     } else {
-        print!("{}", inspection::explain::report(&explanations, bot));
+        output::print(&inspection::explain::report(&explanations, bot))
     }
-    Ok(())
 }

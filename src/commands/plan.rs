@@ -13,6 +13,7 @@ use crate::engine::ports::Exchange as _;
 use crate::exit::{Exit, Failure};
 use crate::inspection::{self, plan::Origin};
 use crate::live::LiveExchange;
+use crate::output;
 
 /// `recompra plan`.
 ///
@@ -38,10 +39,5 @@ pub fn plan(options: &command_line::Plan, variables: Variables<'_>) -> Result<()
     };
     let sheet = inspection::plan::sheet(price, &config.parameters, &instrument, origin)
         .map_err(|error| Failure::new(Exit::Configuration, format!("the ladder cannot be placed: {error}")))?;
-    if options.json {
-        println!("{}", sheet.json());
-    } else {
-        print!("{}", sheet.table());
-    }
-    Ok(())
+    if options.json { output::print(&format!("{}\n", sheet.json())) } else { output::print(&sheet.table()) }
 }

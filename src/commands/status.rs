@@ -8,6 +8,7 @@ use crate::command_line;
 use crate::config::Variables;
 use crate::exit::Failure;
 use crate::inspection::status::Status;
+use crate::output;
 
 /// `recompra status`.
 ///
@@ -19,10 +20,5 @@ pub fn status(options: &command_line::Status, variables: Variables<'_>) -> Resul
     let path = directory.path().display().to_string();
     let (running, stopped) = (directory.is_in_use(), directory.stop_wish().is_some());
     let status = Status { directory: &path, running, stopped, ledger: &ledger };
-    if options.json {
-        println!("{}", status.json());
-    } else {
-        print!("{}", status.text());
-    }
-    Ok(())
+    if options.json { output::print(&format!("{}\n", status.json())) } else { output::print(&status.text()) }
 }

@@ -14,6 +14,7 @@ use crate::core::Timestamp;
 use crate::core::money::text;
 use crate::core::parameters::Parameters;
 use crate::exit::{Exit, Failure};
+use crate::output;
 use crate::progress::Progress;
 use crate::sweep::in_order::in_order;
 use crate::sweep::market::{MarketHead, split_place};
@@ -68,8 +69,8 @@ fn merge(options: &SweepMerge) -> Result<(), Failure> {
 /// Prints the ranking.
 fn show(head: &Head, ranking: &Ranking, wanted: &Shown) -> Result<(), Failure> {
     match wanted.json {
-        true => println!("{}", shown::json(head, ranking)),
-        false => print!("{}", shown::text(head, ranking)),
+        true => output::print(&format!("{}\n", shown::json(head, ranking)))?,
+        false => output::print(&shown::text(head, ranking).to_string())?,
     }
     if ranking.results == 0 && !ranking.refused.is_empty() {
         return Err(Failure::new(Exit::Configuration, "every set was refused: change the axes or the configuration"));

@@ -19,6 +19,7 @@ use crate::engine::{Engine, EngineConfig, Outcome, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::{FileStorage, JournalFile, Keeper, Recovery};
 use crate::narrator::{Form, Narrator};
+use crate::output::{self, Lossy};
 use crate::state_directory::StateDirectory;
 
 /// The engine from the journal's ledger to its end; gives back the ledger.
@@ -30,6 +31,7 @@ pub fn trade(
     form: Form,
     variables: Variables<'_>,
 ) -> Result<Ledger, Failure> {
+    output::without_waiting(form == Form::Json);
     let (credentials, found) = read_credentials(config, variables)?;
     found.warnings.iter().for_each(|warning| warn!("{warning}"));
     let storage = FileStorage::open(&directory.journal()).map_err(|error| state_failure(directory, &error))?;
@@ -49,7 +51,7 @@ pub fn trade(
     let stream = connection.stream(signals)?;
     let clock = connection.clock.clone();
     let mut feed = LiveFeed::new(received, &clock, Some(directory));
-    let mut narrator = Narrator::new(std::io::stdout(), form);
+    let mut narrator = Narrator::new(Lossy, form);
     let world = World {
         exchange: &mut connection.client,
         feed: &mut feed,
