@@ -102,7 +102,7 @@ fn live(config: &Config, options: &command_line::Paper) -> Result<(), Failure> {
     let clock = ExchangeClock::new(Arc::clone(&stop));
     let (signals, received): (Sender<Signal>, Receiver<Signal>) = unbounded();
     on_signals(signals.clone(), StopWish::Leave, stop)?;
-    let feed = LiveFeed::new(received, &clock, None);
+    let feed = LiveFeed::new(received, &clock, None, None);
     let engine = EngineConfig {
         stream_patience: STREAM_PATIENCE,
         ..EngineConfig::new(config.bot.clone(), "paper", config.parameters.clone(), Goal::Trade)

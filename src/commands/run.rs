@@ -49,7 +49,11 @@ pub fn run(options: &command_line::Run, variables: Variables<'_>) -> Result<(), 
     if let Err(error) = taken_back {
         warn!("{}: the note of this start cannot be taken back: {error}", directory.path().display());
     }
-    result
+    match result {
+        // The journal itself was held, by somebody who started in the same moment.
+        Err(failure) if options.cron && failure.code == Exit::Locked => Ok(()),
+        other => other,
+    }
 }
 
 /// Notes this start, unless too many before it ended in a crash.
