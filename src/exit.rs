@@ -26,7 +26,8 @@ pub enum Exit {
     Bug = 70,
     /// Another instance holds the lock.
     Locked = 73,
-    /// The state directory cannot be read or written (full, read-only, not permitted): a person must look.
+    /// The state directory cannot be read or written (full, read-only, not permitted), or standard output is a full disk: a
+    /// person must look.
     State = 74,
     /// Started too often after crashes: back-off is in force.
     BackOff = 75,

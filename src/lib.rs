@@ -29,8 +29,8 @@
 //! | `download` | candles from the exchange into a file |
 //!
 //! Around them: `command_line` reads what the user types and `config` what the user wrote. Each file of `commands` wires the
-//! parts of one command together. `state_directory` knows the files of a bot. `logging`, `progress` and `exit` are how the
-//! program speaks and ends.
+//! parts of one command together. `state_directory` knows the files of a bot. `output`, `printable`, `logging`,
+//! `progress` and `exit` are how the program speaks and ends.
 //!
 //! # How a fill becomes an order
 //!
@@ -70,6 +70,8 @@ pub mod journal;
 pub mod live;
 pub mod logging;
 pub mod narrator;
+pub mod output;
+pub mod printable;
 pub mod progress;
 pub mod report;
 pub mod simulation;

@@ -4,11 +4,13 @@
 //! are: their finer messages hold headers, and so keys. Control characters of a message, which may quote
 //! bytes from outside, are shown escaped: nobody outside can forge a line or steer a terminal.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::core::Timestamp;
+use crate::output;
+use crate::printable::printable;
 use crate::wall_clock::wall_clock;
 
 struct StandardError {
@@ -45,9 +47,7 @@ impl Log for StandardError {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let line = line(wall_clock(), record.level(), &record.args().to_string(), self.colour);
-            // One write a line, so that the lines of several threads do not mix; nobody is left to tell of a
-            // closed standard error.
-            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            output::tell(&line);
         }
     }
 
@@ -65,15 +65,7 @@ fn line(now: Timestamp, level: Level, message: &str, colour: bool) -> String {
         (_, Level::Warn) => ("\x1b[33m", "\x1b[0m"),
         (_, Level::Debug | Level::Trace) => ("\x1b[2m", "\x1b[0m"),
     };
-    let mut shown = String::with_capacity(message.len());
-    for character in message.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    format!("{now} {start}{level:5} {shown}{end}\n")
+    format!("{now} {start}{level:5} {}{end}\n", printable(message))
 }
 
 #[cfg(test)]
@@ -96,7 +88,7 @@ mod tests {
     #[test]
     fn text_from_outside_can_neither_forge_a_line_nor_steer_the_terminal() {
         let shown = line(Timestamp(0), Level::Info, "a\nb\x1b[2J\u{9b}c", false);
-        assert_eq!(shown, "1970-01-01T00:00:00.000Z INFO  a\\nb\\u{1b}[2J\\u{9b}c\n");
+        assert_eq!(shown, "1970-01-01T00:00:00.000Z INFO  a\\nb\\u001b[2J\\u009bc\n");
     }
 
     #[test]

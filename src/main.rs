@@ -1,7 +1,6 @@
 //! The program: reads the command line and hands over to the command.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use recompra::command_line::{self, Answer, Command, CommandLine};
@@ -9,31 +8,36 @@ use recompra::commands::{
     audit, backtest, doctor, exchange, explain, fetch, paper, plan, report, run, status, stop, sweep,
 };
 use recompra::exit::{Exit, Failure};
-use recompra::logging;
+use recompra::{logging, output};
 
 fn main() -> ExitCode {
     exit_on_panic();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let CommandLine { verbosity, command } = match command_line::parse(&words) {
         Ok(parsed) => parsed,
-        Err(answer) => {
-            // Nobody is left to tell of a closed output.
-            let _ = match &answer {
-                Answer::Information(text) => std::io::stdout().write_all(text.as_bytes()),
-                Answer::Mistake(text) => std::io::stderr().write_all(text.as_bytes()),
-            };
-            return answer.exit().into();
-        }
+        Err(answer) => return tell(&answer).into(),
     };
     let silent = matches!(&command, Command::Run(run) if run.cron);
     logging::start(logging::level(if silent { verbosity - 1 } else { verbosity }));
-    match obey(command) {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "{failure}");
-            failure.code.into()
+    let exit = obey(command).unwrap_or_else(|failure| complain(&failure));
+    output::settle();
+    exit.into()
+}
+
+/// What is printed instead of obeying.
+fn tell(answer: &Answer) -> Exit {
+    match answer {
+        Answer::Information(text) => output::print(text).map_or_else(|failure| complain(&failure), |()| answer.exit()),
+        Answer::Mistake(text) => {
+            output::tell(text);
+            answer.exit()
         }
     }
+}
+
+fn complain(failure: &Failure) -> Exit {
+    output::tell(&format!("{failure}\n"));
+    failure.code
 }
 
 fn obey(command: Command) -> Result<Exit, Failure> {
@@ -58,9 +62,10 @@ fn obey(command: Command) -> Result<Exit, Failure> {
 
 /// A panic is a bug: it is told, and the exit code says so to a supervisor.
 fn exit_on_panic() {
-    let tell = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        tell(panic);
+    std::panic::set_hook(Box::new(|panic| {
+        let (thread, trace) = (std::thread::current(), std::backtrace::Backtrace::capture());
+        output::tell(&format!("recompra: thread {} {panic}\n{trace}\n", thread.name().unwrap_or("without a name")));
+        output::settle();
         std::process::exit(i32::from(Exit::Bug as u8));
     }));
 }

@@ -13,6 +13,7 @@ use crate::core::money::{self, Decimal};
 use crate::core::order::{Execution, OrderKey, OrderSpec, OrderStatus, Side};
 use crate::core::record::{ExitCause, MissingCause, Reason, Record};
 use crate::engine::ports::Observer;
+use crate::printable::printable;
 
 /// In which form things are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub struct Narrator<W: Write> {
     /// Names of base and quote coin.
     coins: (String, String),
     noted: Vec<Note>,
-    failed: bool,
+    failure: Option<io::Error>,
 }
 
 /// A record, and what its sentence says beside it.
@@ -56,7 +57,13 @@ struct JsonLine<'r> {
 impl<W: Write> Narrator<W> {
     /// A narrator that writes to `output`.
     pub fn new(output: W, form: Form) -> Self {
-        Self { output, form, coins: Default::default(), noted: Vec::new(), failed: false }
+        Self { output, form, coins: Default::default(), noted: Vec::new(), failure: None }
+    }
+
+    /// Why nothing more is told, if its output has failed.
+    pub fn into_outcome(mut self) -> io::Result<()> {
+        self.rest();
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -65,12 +72,12 @@ impl<W: Write> Narrator<W> {
             match self.form {
                 Form::Silent => {}
                 Form::Json => {
-                    serde_json::to_writer(&mut lines, &JsonLine { time: note.time, record: &note.record })?;
-                    lines.push(b'\n');
+                    let line = serde_json::to_string(&JsonLine { time: note.time, record: &note.record })?;
+                    writeln!(lines, "{}", printable(&line))?;
                 }
                 Form::Text => {
                     if let Some(sentence) = sentence(&note, &self.coins) {
-                        writeln!(lines, "{}  {sentence}", moment(note.time))?;
+                        writeln!(lines, "{}  {}", moment(note.time), printable(&sentence))?;
                     }
                 }
             }
@@ -82,7 +89,7 @@ impl<W: Write> Narrator<W> {
 
 impl<W: Write> Observer for Narrator<W> {
     fn recorded(&mut self, time: Timestamp, record: &Record, ledger: &Ledger) {
-        if self.failed || self.form == Form::Silent || (self.form == Form::Text && is_bookkeeping(record)) {
+        if self.failure.is_some() || self.form == Form::Silent || (self.form == Form::Text && is_bookkeeping(record)) {
             return;
         }
         if let Some(instrument) = &ledger.instrument
@@ -102,11 +109,8 @@ impl<W: Write> Observer for Narrator<W> {
         if self.noted.is_empty() {
             return;
         }
-        // A closed pipe must not stop a bot that holds somebody's money; it is said once, elsewhere.
-        if let Err(error) = self.write() {
-            self.failed = true;
-            log::warn!("standard output is gone, nothing more is told there: {error}");
-        }
+        // It is for whoever owns the output to say what follows from that.
+        self.failure = self.write().err();
     }
 }
 

@@ -18,7 +18,7 @@ const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::Unreachable, "the exchange could not be reached: start again later"),
     (Exit::Bug, "a bug"),
     (Exit::Locked, "another instance holds the lock"),
-    (Exit::State, "the state directory cannot be used: a person must look"),
+    (Exit::State, "the state directory cannot be used, or standard output is a full disk: a person must look"),
     (Exit::BackOff, "started too often after crashes: back-off is in force"),
     (Exit::KeyRefused, "the key was refused, or may not trade, or may withdraw"),
     (Exit::Configuration, "the configuration is wrong"),

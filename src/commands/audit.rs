@@ -50,7 +50,7 @@ pub fn audit(options: &command_line::Audit, variables: Variables<'_>) -> Result<
         looks += 1;
         std::thread::sleep(LOOK_AGAIN);
     };
-    show(options.json, || audit.json(), || audit.report());
+    show(options.json, || audit.json(), || audit.report())?;
     Ok(if audit.differences.is_empty() { Exit::Finished } else { Exit::Difference })
 }
 

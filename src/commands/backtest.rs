@@ -46,8 +46,7 @@ pub fn backtest(options: &command_line::Backtest) -> Result<(), Failure> {
     }
     let summary = played.summary(&course, options);
     let figures = || figures(&summary, options, played.recording.len());
-    show(options.json, figures, || as_text(&summary, options, &played));
-    Ok(())
+    show(options.json, figures, || as_text(&summary, options, &played))
 }
 
 /// Runs a backtest, and lets somebody watch it.

@@ -21,7 +21,7 @@ use crate::wall_clock::wall_clock;
 /// `recompra doctor`; the exit code is that of its first problem.
 ///
 /// # Errors
-/// Never: what is wrong is a finding.
+/// [`Failure`] when standard output cannot be written: what else is wrong is a finding.
 pub fn doctor(options: &command_line::Doctor, variables: Variables<'_>) -> Result<Exit, Failure> {
     let loaded = config::load(&options.config);
     let mut diagnosis = Diagnosis { findings: doctor::configuration(&options.config, loaded.as_ref()) };
@@ -29,7 +29,7 @@ pub fn doctor(options: &command_line::Doctor, variables: Variables<'_>) -> Resul
         examine(config, options.demo_money, variables, &mut diagnosis.findings);
     }
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    show(options.json, || diagnosis.json(), || diagnosis.text(colour));
+    show(options.json, || diagnosis.json(), || diagnosis.text(colour))?;
     Ok(diagnosis.exit())
 }
 

@@ -9,6 +9,7 @@ use crate::bybit::{StreamHandle, Tls};
 use crate::command_line;
 use crate::core::Decimal;
 use crate::exit::{Exit, Failure};
+use crate::output;
 use crate::simulation::driver::{Driver, Pace, PriceSource};
 use crate::simulation::server::{Server, ServerOptions};
 use crate::simulation::settings::AccountSettings;
@@ -73,10 +74,11 @@ fn serve(
         }
     };
     let (http, ws) = if front.is_some() { ("https", "wss") } else { ("http", "ws") };
-    println!("REST            {http}://{address}");
-    println!("private stream  {ws}://{address}/v5/private");
-    println!("public stream   {ws}://{address}/v5/public/spot");
-    println!("{}, one account with {} and key {:?}; Ctrl-C ends it", options.symbol, QUOTE_BALANCE, options.key);
+    output::print(&format!(
+        "REST            {http}://{address}\nprivate stream  {ws}://{address}/v5/private\n\
+         public stream   {ws}://{address}/v5/public/spot\n{}, one account with {QUOTE_BALANCE} and key {:?}; Ctrl-C ends it\n",
+        options.symbol, options.key
+    ))?;
     let mut driver = Driver::start(Arc::clone(hub), options.symbol.clone(), source)
         .map_err(|error| Failure::new(Exit::Bug, format!("no thread for the market: {error}")))?;
     // A disconnected channel means that the handler is gone, and nothing could end this.

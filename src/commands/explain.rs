@@ -19,6 +19,5 @@ pub fn explain(options: &command_line::Inspect, variables: Variables<'_>) -> Res
     let bot = keeper.as_ref().map(|keeper| &keeper.bot);
     let history = journal::history(&directory.journal()).map_err(Failure::from)?;
     let explanations = explain::explain(&history.entries);
-    show(options.json, || explain::json(&explanations, bot), || explain::report(&explanations, bot));
-    Ok(())
+    show(options.json, || explain::json(&explanations, bot), || explain::report(&explanations, bot))
 }

@@ -15,6 +15,7 @@ use crate::command_line;
 use crate::download::{CandleFile, Download, Fetched};
 use crate::exit::{Exit, Failure};
 use crate::narrator::moment;
+use crate::output;
 
 /// Gaps that are told one by one.
 const MOST_GAPS: usize = 20;
@@ -50,11 +51,10 @@ pub fn fetch(options: &command_line::Fetch) -> Result<(), Failure> {
         let rest = format!("{} keeps what was fetched: the same command goes on from there", path.display());
         Failure::new(failure.code, format!("{}\n{rest}", failure.message))
     };
-    tell(options, &path, &file, &fetched.map_err(go_on)?);
-    Ok(())
+    tell(options, &path, &file, &fetched.map_err(go_on)?)
 }
 
-fn tell(options: &command_line::Fetch, path: &Path, file: &CandleFile, fetched: &Fetched) {
+fn tell(options: &command_line::Fetch, path: &Path, file: &CandleFile, fetched: &Fetched) -> Result<(), Failure> {
     let missing: i64 = fetched.gaps.iter().map(|gap| gap.minutes()).sum();
     if options.json {
         let gaps: Vec<_> = fetched
@@ -72,22 +72,22 @@ fn tell(options: &command_line::Fetch, path: &Path, file: &CandleFile, fetched: 
             "missing_minutes": missing,
             "gaps": gaps,
         });
-        println!("{told}");
-        return;
+        return output::print(&format!("{told}\n"));
     }
     let span = match (file.first, file.last) {
         (Some(first), Some(last)) => format!("; the file holds {} to {}", moment(first), moment(last)),
         _ => "; the file holds none".to_owned(),
     };
     let candles = if fetched.candles == 1 { "candle" } else { "candles" };
-    println!("{}: {} {candles} of {} fetched{span}", path.display(), fetched.candles, options.symbol);
+    let mut text = format!("{}: {} {candles} of {} fetched{span}\n", path.display(), fetched.candles, options.symbol);
     for gap in fetched.gaps.iter().take(MOST_GAPS) {
-        println!("  missing: {} minutes from {} until {}", gap.minutes(), moment(gap.from), moment(gap.to));
+        text += &format!("  missing: {} minutes from {} until {}\n", gap.minutes(), moment(gap.from), moment(gap.to));
     }
     if fetched.gaps.len() > MOST_GAPS {
-        println!(
-            "  and {} more gaps (--json lists all); {missing} minutes are missing in all",
+        text += &format!(
+            "  and {} more gaps (--json lists all); {missing} minutes are missing in all\n",
             fetched.gaps.len() - MOST_GAPS
         );
     }
+    output::print(&text)
 }

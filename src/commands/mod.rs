@@ -27,6 +27,7 @@ use crate::core::ledger::Ledger;
 use crate::exit::{Exit, Failure};
 use crate::journal;
 use crate::live::state_failure;
+use crate::output;
 use crate::state_directory::{Lock, LockError, StateDirectory};
 
 /// The failure of a backtest that could not go on.
@@ -38,11 +39,11 @@ fn obstacle_failure(obstacle: Obstacle) -> Failure {
 }
 
 /// Prints what came of a command: for machines, or for people.
-fn show(as_json: bool, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
-    match as_json {
-        true => println!("{}", json()),
-        false => print!("{}", text()),
-    }
+fn show(as_json: bool, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    output::print(&match as_json {
+        true => format!("{}\n", json()),
+        false => text(),
+    })
 }
 
 /// The configuration of a file, or the built-in example where none is named.

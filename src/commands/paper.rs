@@ -4,6 +4,7 @@
 //! On a random walk or recorded candles, bot and exchange share one virtual clock and move in lockstep: one seed gives
 //! one result, at any speed. On the live market both follow the wall clock.
 
+use std::io::{self, Stdout, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::journal::Forgetful;
 use crate::live::LiveFeed;
 use crate::live::on_signals;
 use crate::narrator::{Form, Narrator, cycles, signed};
+use crate::output;
 use crate::simulation::driver::{Driver, Pace, PriceSource};
 use crate::simulation::lockstep::Lockstep;
 use crate::simulation::server::{Server, ServerOptions};
@@ -83,7 +85,7 @@ fn in_lockstep(
     let engine = backtest::config(&config.bot, &config.parameters);
     trade(config, options, &lockstep.hub(), &lockstep, feed, signals, engine)?;
     if lockstep.market_has_ended() && !options.json {
-        println!("the market ended there");
+        output::print("the market ended there\n")?;
     }
     lockstep.market_error().map_or(Ok(()), |error| Err(wrong(error)))
 }
@@ -100,7 +102,7 @@ fn live(config: &Config, options: &command_line::Paper) -> Result<(), Failure> {
     let clock = ExchangeClock::new(Arc::clone(&stop));
     let (signals, received): (Sender<Signal>, Receiver<Signal>) = unbounded();
     on_signals(signals.clone(), StopWish::Leave, stop)?;
-    let feed = LiveFeed::new(received, &clock, None);
+    let feed = LiveFeed::new(received, &clock, None, None);
     let engine = EngineConfig {
         stream_patience: STREAM_PATIENCE,
         ..EngineConfig::new(config.bot.clone(), "paper", config.parameters.clone(), Goal::Trade)
@@ -143,28 +145,57 @@ fn trade<C: AdjustableClock + Clone + Send + Sync + 'static>(
         symbol: symbol.clone(),
         timings: StreamTimings::default(),
     };
-    let stream =
-        stream.spawn(signals).map_err(|error| bug(format!("the stream's thread cannot be started: {error}")))?;
+    let stream = stream
+        .spawn(signals.clone())
+        .map_err(|error| bug(format!("the stream's thread cannot be started: {error}")))?;
     let form = if options.json { Form::Json } else { Form::Text };
-    let mut narrator = Narrator::new(std::io::stdout(), form);
+    let mut narrator = Narrator::new(EndsTheBot { output: std::io::stdout(), signals: signals.clone() }, form);
     let mut journal = Forgetful;
     let world = World { exchange: &mut client, feed: &mut feed, clock, journal: &mut journal, observer: &mut narrator };
     let began = clock.now();
     let mut engine = Engine::new(world, engine, Ledger::default());
     let outcome = engine.run();
-    tell_result(engine.ledger(), clock.now().since(began), options.json);
+    let (ledger, duration) = (engine.into_ledger(), clock.now().since(began));
+    let told =
+        output::outcome(narrator.into_outcome()).and_then(|()| output::print(&result(&ledger, duration, options.json)));
     stream.join();
-    outcome.map(drop).map_err(Failure::from)
+    outcome.map(drop).map_err(Failure::from).and(told)
 }
 
-fn tell_result(ledger: &Ledger, duration: Duration, as_json: bool) {
+/// Standard output of a bot that nobody needs once nobody listens: when it fails, the bot is asked to stop.
+struct EndsTheBot {
+    output: Stdout,
+    signals: Sender<Signal>,
+}
+
+impl EndsTheBot {
+    fn checked<T>(&self, written: io::Result<T>) -> io::Result<T> {
+        // Nobody listens any more only when the engine has ended already.
+        written.inspect_err(|_| drop(self.signals.send(Signal::Stop(StopWish::Leave))))
+    }
+}
+
+impl Write for EndsTheBot {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let written = self.output.write(text);
+        self.checked(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.output.flush();
+        self.checked(flushed)
+    }
+}
+
+/// What came of it, in whole lines.
+fn result(ledger: &Ledger, duration: Duration, as_json: bool) -> String {
     let totals = &ledger.totals;
     let held = ledger.cycle.as_ref().map_or_else(|| ledger.carry.clone(), crate::core::ledger::Cycle::held);
     let fees = || totals.fees.iter().map(|(coin, fee)| (coin.clone(), text(*fee)));
     if as_json {
         let fees: serde_json::Map<_, _> = fees().map(|(coin, fee)| (coin, fee.into())).collect();
-        println!(
-            "{}",
+        return format!(
+            "{}\n",
             json!({
                 "type": "result",
                 "cycles": totals.cycles,
@@ -175,7 +206,6 @@ fn tell_result(ledger: &Ledger, duration: Duration, as_json: bool) {
                 "market_seconds": duration.as_secs(),
             })
         );
-        return;
     }
     let (base, quote) = ledger
         .instrument
@@ -183,7 +213,7 @@ fn tell_result(ledger: &Ledger, duration: Duration, as_json: bool) {
         .map_or(("", ""), |instrument| (instrument.base_coin.as_str(), instrument.quote_coin.as_str()));
     let dust = if held.cost.is_zero() { " (dust)" } else { "" };
     let fees: Vec<String> = fees().map(|(coin, fee)| format!("{fee} {coin}")).collect();
-    println!(
+    let earned = format!(
         "\n{} in {} of market time: {} {quote} after fees, {} executions, fees {}",
         cycles(totals.cycles),
         humantime::format_duration(Duration::from_secs(duration.as_secs())),
@@ -191,5 +221,6 @@ fn tell_result(ledger: &Ledger, duration: Duration, as_json: bool) {
         totals.executions,
         if fees.is_empty() { "none".to_owned() } else { fees.join(" and ") }
     );
-    println!("held now: {} {base}{dust}, which cost {} {quote}", text(held.quantity), text(held.cost));
+    let (quantity, cost) = (text(held.quantity), text(held.cost));
+    format!("{earned}\nheld now: {quantity} {base}{dust}, which cost {cost} {quote}\n")
 }

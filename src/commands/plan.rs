@@ -38,6 +38,5 @@ pub fn plan(options: &command_line::Plan, variables: Variables<'_>) -> Result<()
     };
     let sheet = inspection::plan::sheet(price, &config.parameters, &instrument, origin)
         .map_err(|error| Failure::new(Exit::Configuration, format!("the ladder cannot be placed: {error}")))?;
-    show(options.json, || sheet.json(), || sheet.table());
-    Ok(())
+    show(options.json, || sheet.json(), || sheet.table())
 }

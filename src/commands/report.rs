@@ -2,7 +2,6 @@
 //!
 //! In: candles, a state directory or a file of results. Out: a file of HTML, and one line that says where it is. Nothing else is changed.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -16,6 +15,7 @@ use crate::core::ledger::Ledger;
 use crate::core::{Decimal, Timestamp};
 use crate::exit::{Exit, Failure};
 use crate::journal;
+use crate::output;
 use crate::report::chronicle::Chronicle;
 use crate::report::sweep::SweepReport;
 use crate::report::{self, Report, RunSource, prices};
@@ -33,22 +33,23 @@ pub fn report(options: &command_line::Report, variables: Variables<'_>) -> Resul
         Subject::Journal(source) => of_journal(source, variables)?,
         Subject::Sweep(file) => of_sweep(file)?,
     };
-    write(&options.output, &page).map_err(|error| {
-        Failure::new(Exit::State, format!("{}: cannot be written: {error}", options.output.display()))
-    })?;
+    if options.output == Path::new("-") {
+        output::write(page.as_bytes())?;
+    } else {
+        write(&options.output, &page).map_err(|error| {
+            Failure::new(Exit::State, format!("{}: cannot be written: {error}", options.output.display()))
+        })?;
+    }
     if options.json {
-        println!("{figures}");
+        output::print(&format!("{figures}\n"))?;
     } else if options.output != Path::new("-") {
-        println!("{}: {} kB", options.output.display(), page.len().div_ceil(1000));
+        output::print(&format!("{}: {} kB\n", options.output.display(), page.len().div_ceil(1000)))?;
     }
     Ok(())
 }
 
 /// Whoever looks at the old page meanwhile sees it whole.
 fn write(output: &Path, page: &str) -> std::io::Result<()> {
-    if output == Path::new("-") {
-        return std::io::stdout().write_all(page.as_bytes());
-    }
     let name = output.file_name().ok_or_else(|| std::io::Error::other("it names no file"))?;
     let new = output.with_file_name(format!(".{}.new", name.to_string_lossy()));
     std::fs::write(&new, page).and_then(|()| std::fs::rename(&new, output)).inspect_err(|_| {

@@ -13,6 +13,7 @@ use crate::engine::ports::StopWish;
 use crate::exit::{Exit, Failure};
 use crate::live::trade;
 use crate::narrator::Form;
+use crate::output;
 use crate::state_directory::StateDirectory;
 use crate::state_directory::starts::Start;
 use crate::wall_clock::wall_clock;
@@ -31,7 +32,7 @@ pub fn run(options: &command_line::Run, variables: Variables<'_>) -> Result<(), 
     };
     if directory.stop_wish().is_some() {
         if !options.cron {
-            println!("stopped: remove {} to trade again", directory.stop_file().display());
+            output::print(&format!("stopped: remove {} to trade again\n", directory.stop_file().display()))?;
         }
         return Ok(());
     }
@@ -48,7 +49,11 @@ pub fn run(options: &command_line::Run, variables: Variables<'_>) -> Result<(), 
     if let Err(error) = taken_back {
         warn!("{}: the note of this start cannot be taken back: {error}", directory.path().display());
     }
-    result
+    match result {
+        // The journal itself was held, by somebody who started in the same moment.
+        Err(failure) if options.cron && failure.code == Exit::Locked => Ok(()),
+        other => other,
+    }
 }
 
 /// Notes this start, unless too many before it ended in a crash.

@@ -18,6 +18,5 @@ pub fn status(options: &command_line::Inspect, variables: Variables<'_>) -> Resu
     let path = directory.path().display().to_string();
     let (running, stopped) = (directory.is_in_use(), directory.stop_wish().is_some());
     let status = Status { directory: &path, running, stopped, ledger: &ledger };
-    show(options.json, || status.json(), || status.text());
-    Ok(())
+    show(options.json, || status.json(), || status.text())
 }

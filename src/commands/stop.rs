@@ -18,6 +18,7 @@ use crate::inspection::status::Status;
 use crate::live::state_failure;
 use crate::live::trade;
 use crate::narrator::Form;
+use crate::output;
 use crate::state_directory::StateDirectory;
 
 /// How long `stop` waits for a running bot to cancel, to sell and to end.
@@ -45,8 +46,7 @@ pub fn stop(options: &command_line::Stop, variables: Variables<'_>) -> Result<()
                 let rest = format!("orders may still rest; the bot stays stopped by {}: stop again", stop.display());
                 Failure::new(failure.code, format!("{}\n{rest}", failure.message))
             })?;
-            tell_stopped(options, &directory, &ledger);
-            Ok(())
+            tell_stopped(options, &directory, &ledger)
         }
         Err(failure) if failure.code == Exit::Locked => wait_for_end(options, &directory),
         Err(failure) => Err(failure),
@@ -59,8 +59,7 @@ fn wait_for_end(options: &command_line::Stop, directory: &StateDirectory) -> Res
     loop {
         match lock(directory) {
             Ok(_lock) => {
-                tell_stopped(options, directory, &inspect(directory)?);
-                return Ok(());
+                return tell_stopped(options, directory, &inspect(directory)?);
             }
             Err(failure) if failure.code != Exit::Locked => return Err(failure),
             Err(_) if begin.elapsed() >= STOP_PATIENCE => {
@@ -73,12 +72,8 @@ fn wait_for_end(options: &command_line::Stop, directory: &StateDirectory) -> Res
     }
 }
 
-fn tell_stopped(options: &command_line::Stop, directory: &StateDirectory, ledger: &Ledger) {
+fn tell_stopped(options: &command_line::Stop, directory: &StateDirectory, ledger: &Ledger) -> Result<(), Failure> {
     let path = directory.path().display().to_string();
     let status = Status { directory: &path, running: false, stopped: true, ledger };
-    if options.json {
-        println!("{}", status.json());
-    } else {
-        print!("{}", status.text());
-    }
+    if options.json { output::print(&format!("{}\n", status.json())) } else { output::print(&status.text()) }
 }

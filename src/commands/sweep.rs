@@ -67,7 +67,7 @@ fn merge(options: &SweepMerge) -> Result<(), Failure> {
 
 /// Prints the ranking.
 fn show(head: &Head, ranking: &Ranking, wanted: &Shown) -> Result<(), Failure> {
-    super::show(wanted.json, || shown::json(head, ranking), || shown::text(head, ranking));
+    super::show(wanted.json, || shown::json(head, ranking), || shown::text(head, ranking))?;
     if ranking.results == 0 && !ranking.refused.is_empty() {
         return Err(Failure::new(Exit::Configuration, "every set was refused: change the axes or the configuration"));
     }

@@ -112,8 +112,11 @@ impl Engine<'_> {
     /// Waits after the journal could not be written; then everything is asked for again.
     ///
     /// # Errors
-    /// The journal's error, if a stop is asked for meanwhile; and what ends the engine in any case.
+    /// The journal's error, if it is lost, or a stop is asked for meanwhile; and what ends the engine in any case.
     pub(super) fn await_journal(&mut self, error: JournalError) -> Result<(), Failure> {
+        if error.lost {
+            return Err(Failure::Journal(error));
+        }
         if self.books.failures == 0 {
             error!("{error}: nothing is sent until it can be written; resting orders stay");
         }

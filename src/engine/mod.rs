@@ -518,6 +518,7 @@ impl<'a> Engine<'a> {
                 }
             }
             Signal::Stop(wish) => self.stop = Some(wish),
+            Signal::JournalLost(message) => return Err(Failure::Journal(JournalError { message, lost: true })),
         }
         Ok(())
     }

@@ -309,6 +309,8 @@ pub enum Signal {
     Frame(Vec<StreamEvent>),
     /// Somebody wants the bot to stop.
     Stop(StopWish),
+    /// The journal is no longer the one this bot holds; which, and why.
+    JournalLost(String),
 }
 
 /// A price that is looked at again and again, and matters only once it has fallen far enough.
@@ -339,6 +341,8 @@ pub trait Feed {
 pub struct JournalError {
     /// The file, what went wrong and what to do.
     pub message: String,
+    /// Whether it is lost to this bot: removed, or another's. Nothing will be written to it again.
+    pub lost: bool,
 }
 
 impl fmt::Display for JournalError {

@@ -1,8 +1,10 @@
 //! A journal in a file: recovered at a start, appended to from then on, and begun anew when it has grown long.
 
+use std::path::PathBuf;
+
 use super::line::{self, FORMAT};
 use super::recovery::{Damage, Recovery, recover};
-use super::storage::Storage;
+use super::storage::{FileStorage, Held, Storage};
 use crate::core::Timestamp;
 use crate::core::record::Record;
 use crate::engine::ports::{Journal, JournalError};
@@ -145,7 +147,8 @@ impl<S: Storage> JournalFile<S> {
     }
 
     fn failed(&self, what: &str, error: &std::io::Error) -> JournalError {
-        JournalError { message: format!("{}: {what}: {error}", self.storage.name()) }
+        let lost = error.kind() == std::io::ErrorKind::StaleNetworkFileHandle;
+        JournalError { message: format!("{}: {what}: {error}", self.storage.name()), lost }
     }
 }
 
@@ -171,6 +174,24 @@ impl<S: Storage> Journal for JournalFile<S> {
             }
             // It has grown meanwhile: what is new is not safe yet.
         }
+    }
+}
+
+impl JournalFile<FileStorage> {
+    /// Which file it is, for whoever looks whether it is still the one under its name.
+    pub fn held(&self) -> Held {
+        self.storage.held()
+    }
+
+    /// Writes what it holds into its folder again, after it was removed or replaced: under its own name if that is free, else
+    /// beside the file that has it now. Where that is.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn rescue(&mut self) -> std::io::Result<PathBuf> {
+        let mut bytes = self.storage.read()?;
+        bytes.truncate(usize::try_from(self.length).unwrap_or(usize::MAX));
+        self.storage.rescue(&bytes)
     }
 }
 

@@ -33,6 +33,10 @@
 //! that does not read back (a bad checksum before the tail, a missing number, a fact that contradicts those before it) is
 //! damage: the start is refused and names the line, because a guess could double an order. A disk that is full or broken
 //! fails the append, which leaves the file as it was: nothing is sent that was not written.
+//!
+//! The file itself is locked, so that two bots never write into one, whatever becomes of the file `lock` beside it. A bot whose
+//! file is removed or replaced while it runs sees that before it appends, and within a second else ([`Held`]): it takes no
+//! further step, and leaves what it knows in the folder.
 
 mod file;
 mod forgetful;
@@ -46,4 +50,4 @@ pub use forgetful::Forgetful;
 pub use history::{History, history, read};
 pub use line::FORMAT;
 pub use recovery::{Damage, Keeper, Recovery};
-pub use storage::{FileStorage, Storage};
+pub use storage::{FileStorage, Held, Storage};

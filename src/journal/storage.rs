@@ -1,13 +1,21 @@
 //! The few things that the journal asks of a disk, so that a test can put a worse disk in its place.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+
+/// Whoever only looks whether the file is locked holds it for a moment: so often it is tried again.
+const LOCK_ATTEMPTS: u32 = 10;
+/// And so much later.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A file that grows.
 pub trait Storage {
@@ -67,6 +75,7 @@ pub struct FileStorage {
     file: File,
     path: PathBuf,
     folder: PathBuf,
+    held: Held,
     /// Whether a name in the folder is not yet safe from a power cut.
     names_changed: bool,
     /// A sync that somebody else waits for: memory cards take their time, up to seconds.
@@ -74,26 +83,51 @@ pub struct FileStorage {
 }
 
 impl FileStorage {
-    /// Opens the file, or makes it, and makes its name safe from a power cut. What an interrupted
-    /// [`Storage::begin_anew`] left behind is removed. Only for whoever holds the lock: readers use
-    /// [`super::read`] and [`super::history`].
+    /// Opens the file, or makes it, locks it, and makes its name safe from a power cut. What an interrupted
+    /// [`Storage::begin_anew`] left behind is removed. Readers use [`super::read`] and [`super::history`].
     ///
     /// # Errors
-    /// As the operating system says.
+    /// As the operating system says; [`io::ErrorKind::WouldBlock`] if another process writes it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder.to_owned(),
             _ => PathBuf::from("."),
         };
+        let new = !path.exists();
+        let file = open_and_lock(path)?;
         for leftover in [unfinished(path), unfinished(&archive(path, 0))] {
             remove_if_there(&leftover)?;
         }
-        let new = !path.exists();
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         if new {
             File::open(&folder)?.sync_all()?;
         }
-        Ok(Self { file, path: path.to_owned(), folder, names_changed: false, aside: None })
+        let held = Held { path: path.to_owned(), file: Arc::new(Mutex::new(identity(&file.metadata()?))) };
+        Ok(Self { file, path: path.to_owned(), folder, held, names_changed: false, aside: None })
+    }
+
+    pub(super) fn held(&self) -> Held {
+        self.held.clone()
+    }
+
+    /// See [`super::JournalFile::rescue`].
+    pub(super) fn rescue(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".rescued-{}", std::process::id()));
+        let rescued = self.path.with_file_name(name);
+        let mut file = File::create(&rescued)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // A link takes no name that somebody has.
+        let place = match fs::hard_link(&rescued, &self.path) {
+            Ok(()) => {
+                fs::remove_file(rescued)?;
+                self.path.clone()
+            }
+            Err(_) => rescued,
+        };
+        File::open(&self.folder)?.sync_all()?;
+        Ok(place)
     }
 
     fn set_aside(&mut self, first: u64) -> io::Result<()> {
@@ -125,6 +159,8 @@ impl FileStorage {
         let path = unfinished(&self.path);
         remove_if_there(&path)?;
         let mut file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+        // Nobody else may have it for a moment once it has the journal's name.
+        file.lock()?;
         file.write_all(bytes)?;
         file.sync_all()?;
         Ok(file)
@@ -140,6 +176,10 @@ impl Storage for FileStorage {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // Written into a file that has no name any more it would be known to nobody.
+        if let Some(lost) = self.held.lost() {
+            return Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, lost));
+        }
         self.file.write_all(bytes)
     }
 
@@ -178,7 +218,9 @@ impl Storage for FileStorage {
             let new = self.write_new(bytes)?;
             // The archive must be safe before the file gives way.
             File::open(&self.folder)?.sync_all()?;
+            let new_identity = identity(&new.metadata()?);
             fs::rename(unfinished(&self.path), &self.path)?;
+            *self.held.file.lock().unwrap_or_else(PoisonError::into_inner) = new_identity;
             Ok(new)
         });
         match prepared {
@@ -200,6 +242,58 @@ impl Storage for FileStorage {
     fn name(&self) -> String {
         self.path.display().to_string()
     }
+}
+
+/// Which file a journal is, and under which name.
+#[derive(Clone, Debug)]
+pub struct Held {
+    path: PathBuf,
+    /// Device and number; another after the journal was begun anew.
+    file: Arc<Mutex<(u64, u64)>>,
+}
+
+impl Held {
+    /// What has become of it, if the name is no longer that of this file. A folder that cannot be looked into says nothing.
+    pub fn lost(&self) -> Option<String> {
+        let held = *self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::metadata(&self.path) {
+            Ok(found) if identity(&found) == held => None,
+            Ok(_) => Some("it was replaced by another file while this bot ran".to_owned()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Some("it was removed or moved while this bot ran".to_owned())
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// The file under this name, and its lock.
+fn open_and_lock(path: &Path) -> io::Result<File> {
+    for attempt in 1.. {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        match file.try_lock() {
+            // It may have been begun anew in between: then this is the file that gave way.
+            Ok(())
+                if fs::metadata(path)
+                    .is_ok_and(|named| file.metadata().is_ok_and(|own| identity(&named) == identity(&own))) =>
+            {
+                return Ok(file);
+            }
+            Ok(()) | Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => thread::sleep(LOCK_PAUSE),
+            Ok(()) | Err(TryLockError::WouldBlock) => break,
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::WouldBlock, "another instance writes it"))
 }
 
 /// Where what a journal held from this line on is set aside. The names sort by the number.

@@ -14,11 +14,12 @@ use super::feed::LiveFeed;
 use crate::config::{Config, Variables};
 use crate::core::ledger::Ledger;
 use crate::core::strategy::Goal;
-use crate::engine::ports::{Signal, StopWish};
-use crate::engine::{Engine, EngineConfig, Outcome, World};
+use crate::engine::ports::{JournalError, Signal, StopWish};
+use crate::engine::{self, Engine, EngineConfig, Outcome, World};
 use crate::exit::{Exit, Failure};
 use crate::journal::{FileStorage, JournalFile, Keeper, Recovery};
 use crate::narrator::{Form, Narrator};
+use crate::output::{self, Lossy};
 use crate::state_directory::StateDirectory;
 
 /// The engine from the journal's ledger to its end; gives back the ledger.
@@ -30,9 +31,10 @@ pub fn trade(
     form: Form,
     variables: Variables<'_>,
 ) -> Result<Ledger, Failure> {
+    output::without_waiting(form == Form::Json);
     let (credentials, found) = read_credentials(config, variables)?;
     found.warnings.iter().for_each(|warning| warn!("{warning}"));
-    let storage = FileStorage::open(&directory.journal()).map_err(|error| state_failure(directory, &error))?;
+    let storage = FileStorage::open(&directory.journal()).map_err(|error| storage_failure(directory, &error))?;
     let (mut journal, recovery) = JournalFile::open(storage).map_err(Failure::from)?;
     if recovery.torn > 0 {
         warn!("the journal's last {} bytes were torn, as a power cut does, and are cut off", recovery.torn);
@@ -48,8 +50,8 @@ pub fn trade(
     // It connects while the engine asks its first questions.
     let stream = connection.stream(signals)?;
     let clock = connection.clock.clone();
-    let mut feed = LiveFeed::new(received, &clock, Some(directory));
-    let mut narrator = Narrator::new(std::io::stdout(), form);
+    let mut feed = LiveFeed::new(received, &clock, Some(directory), Some(journal.held()));
+    let mut narrator = Narrator::new(Lossy, form);
     let world = World {
         exchange: &mut connection.client,
         feed: &mut feed,
@@ -64,7 +66,34 @@ pub fn trade(
     stream.stop();
     match outcome {
         Ok(Outcome::Finished | Outcome::Stopped) => Ok(ledger),
+        Err(engine::Failure::Journal(error)) if error.lost => Err(lost(&error, &mut journal)),
         Err(failure) => Err(failure.into()),
+    }
+}
+
+/// The failure of a bot whose journal was taken from it, after what it knows is written down again.
+fn lost(error: &JournalError, journal: &mut JournalFile<FileStorage>) -> Failure {
+    let path = journal.held().path().to_owned();
+    let kept = match journal.rescue() {
+        Ok(place) if place == path => {
+            "what it held is written there again: a start goes on from it. To begin without it, stop the bot first"
+                .to_owned()
+        }
+        Ok(place) => format!("what it held is in {}: compare the two before you start the bot again", place.display()),
+        Err(error) => format!(
+            "what it held cannot be written there ({error}): restore the journal from a backup, or start the bot without one: it \
+             asks the exchange"
+        ),
+    };
+    Failure::new(Exit::State, format!("{error}; nothing more is traded, and what rests goes on resting\n{kept}"))
+}
+
+fn storage_failure(directory: &StateDirectory, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock => {
+            Failure::new(Exit::Locked, format!("{}: another instance is running", directory.path().display()))
+        }
+        _ => state_failure(directory, error),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Where a bot that trades in real time waits: on the channel that the stream's thread and the signal handler push into,
-//! with an eye on the `STOP` file.
+//! with an eye on the `STOP` file, and on the journal's being there.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::core::Timestamp;
 use crate::engine::ports::{Clock, Feed, Signal};
+use crate::journal::Held;
 use crate::state_directory::StateDirectory;
 use crate::state_directory::starts::HEALTHY;
 
-/// The `STOP` file is looked for this often while nothing else happens.
-const STOP_FILE_INTERVAL: Duration = Duration::from_secs(1);
+/// The state directory is looked at this often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest single wait: what can be added to any clock's time.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
@@ -20,6 +21,7 @@ pub struct LiveFeed<'a> {
     signals: Receiver<Signal>,
     clock: &'a dyn Clock,
     directory: Option<&'a StateDirectory>,
+    journal: Option<Held>,
     look_due: Timestamp,
     stop_seen: bool,
     /// When it was made, while it has not yet lived for [`HEALTHY`].
@@ -28,20 +30,27 @@ pub struct LiveFeed<'a> {
 
 impl<'a> LiveFeed<'a> {
     /// A feed of these signals.
-    pub fn new(signals: Receiver<Signal>, clock: &'a dyn Clock, directory: Option<&'a StateDirectory>) -> Self {
+    pub fn new(
+        signals: Receiver<Signal>,
+        clock: &'a dyn Clock,
+        directory: Option<&'a StateDirectory>,
+        journal: Option<Held>,
+    ) -> Self {
         let young_since = directory.map(|_| Instant::now());
-        let (look_due, stop_seen) = (Timestamp::default(), directory.is_none());
-        Self { signals, clock, directory, look_due, stop_seen, young_since }
+        Self { signals, clock, directory, journal, look_due: Timestamp::default(), stop_seen: false, young_since }
     }
 
-    /// The wish of a `STOP` file that was not seen before.
-    fn look_for_stop(&mut self, now: Timestamp) -> Option<Signal> {
-        if self.stop_seen || now < self.look_due {
+    /// A journal that is lost, or the wish of a `STOP` file that was not seen before.
+    fn look(&mut self, now: Timestamp) -> Option<Signal> {
+        if self.directory.is_none() || now < self.look_due {
             return None;
         }
-        self.look_due = now.after(STOP_FILE_INTERVAL);
+        self.look_due = now.after(LOOK_INTERVAL);
         self.grow_up();
-        let wish = self.directory?.stop_wish()?;
+        if let Some((journal, lost)) = self.journal.as_ref().and_then(|journal| Some((journal, journal.lost()?))) {
+            return Some(Signal::JournalLost(format!("{}: {lost}", journal.path().display())));
+        }
+        let wish = self.directory?.stop_wish().filter(|_| !self.stop_seen)?;
         self.stop_seen = true;
         Some(Signal::Stop(wish))
     }
@@ -69,13 +78,13 @@ impl Feed for LiveFeed<'_> {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(patience),
             }
             let now = self.clock.now();
-            if let Some(signal) = self.look_for_stop(now) {
+            if let Some(signal) = self.look(now) {
                 return Some(signal);
             }
             if now >= until {
                 return None;
             }
-            let next_look = if self.stop_seen { until } else { until.min(self.look_due) };
+            let next_look = if self.directory.is_none() { until } else { until.min(self.look_due) };
             patience = next_look.since(now).min(LONGEST_WAIT);
         }
     }

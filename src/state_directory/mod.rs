@@ -2,9 +2,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `journal.jsonl` | every fact, one JSON object a line |
+//! | `journal.jsonl` | every fact, one JSON object a line; locked while a bot writes it |
 //! | `lock` | held while a bot runs; holds its process id |
 //! | `starts` | when processes began that have not ended in peace: see [`starts`] |
+//! | `journal.jsonl.rescued-…` | what a bot held whose `journal.jsonl` was replaced while it ran |
 //! | `journal-….jsonl.gz` | what `journal.jsonl` held before it was begun anew |
 //! | `STOP` | ends the bot as `recompra stop` does, and keeps it ended until it is removed |
 
@@ -88,6 +89,10 @@ impl StateDirectory {
             }
             Err(TryLockError::Error(error)) => return Err(LockError::Unusable(error)),
         }
+        // Somebody may have removed `lock` while a bot runs: it holds its journal too.
+        if self.journal_is_locked() {
+            return Err(LockError::Held { pid: None });
+        }
         let note = |file: &mut File| {
             file.set_len(0)?;
             file.rewind()?;
@@ -98,6 +103,10 @@ impl StateDirectory {
             log::warn!("{}: the process id cannot be written: {error}", self.path.join("lock").display());
         }
         Ok(Lock { _file: file })
+    }
+
+    fn journal_is_locked(&self) -> bool {
+        File::open(self.journal()).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Whether a bot runs on it. A directory that is not there is not made.
