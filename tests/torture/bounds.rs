@@ -6,14 +6,11 @@ use std::collections::VecDeque;
 use recompra::core::Decimal;
 use recompra::core::ledger::Cycle;
 use recompra::core::parameters::TakeProfitMode;
+use recompra::core::record::{ExitCause, Record};
 use recompra::core::strategy::Goal;
 use recompra::engine::Failure;
 
 use super::world::{Link, World};
-
-/// Invariants that today's engine does not hold even in the seeds without conditions, and why. They are checked only where
-/// conditions are asked for by name, and where something is broken on purpose.
-const NOT_YET: &[(u8, &str)] = &[];
 
 /// What protects is done within this long, in milliseconds: four answers of nine seconds, a start among them, and some air.
 const SOON: i64 = 90_000;
@@ -23,6 +20,10 @@ const MOST_IN_ONE: usize = 40;
 /// The journal grows by so much in an hour without fills, in bytes, and by so much at each start.
 const MOST_AN_HOUR: usize = 60 * 1024;
 const A_START: usize = 2 * 1024;
+/// What was read from the exchange after the journal was lost is written all at once.
+const A_REBUILT_LEDGER: usize = 16 * 1024;
+/// A time limit comes at most so much too early, in milliseconds.
+const EARLY: i64 = 15_000;
 const HOUR: i64 = 3_600_000;
 /// So often the bot may look at the signals while no time passes.
 const MOST_LOOKS: u32 = 20_000;
@@ -33,6 +34,8 @@ pub(crate) struct Bounds {
     requests: VecDeque<i64>,
     written: VecDeque<(i64, usize)>,
     fills: usize,
+    /// When the open cycle began, in true time.
+    opened: Option<i64>,
     /// Since when something protective is due.
     due: Option<(i64, &'static str)>,
     /// How often the bot has looked for signals at this moment.
@@ -42,9 +45,8 @@ pub(crate) struct Bounds {
 impl World {
     /// Whether this invariant is looked after.
     fn checks(&self, invariant: u8) -> bool {
-        let strict = self.conditions.strict || self.options.sabotage.is_some();
-        let excused = NOT_YET.iter().any(|(not_yet, _)| *not_yet == invariant);
-        (strict || !excused) && !super::passed_over(invariant)
+        let excused = self.options.sabotage.is_none() && self.conditions.excuse(invariant);
+        !excused && !super::passed_over(invariant)
     }
 
     /// A request leaves.
@@ -61,7 +63,7 @@ impl World {
             self.broken(9, format!("{one} requests in a second, {ten} in ten"));
         }
         // So that the simulation comes to an end all the same.
-        self.pass(500);
+        self.pass(5_000);
     }
 
     /// The journal grows.
@@ -70,6 +72,9 @@ impl World {
         if fills != self.bounds.fills {
             self.bounds.fills = fills;
             self.bounds.written.clear();
+        }
+        if bytes > A_REBUILT_LEDGER {
+            return;
         }
         let written = &mut self.bounds.written;
         written.retain(|(at, _)| now - at < HOUR);
@@ -90,12 +95,35 @@ impl World {
         self.bounds.requests.clear();
     }
 
+    /// The machine was suspended: nobody can have done anything.
+    pub(crate) fn forget_what_is_due(&mut self) {
+        self.bounds.due = None;
+    }
+
+    /// A cycle begins, or is to be closed because of its age: by a clock that is wrong nothing is sold.
+    pub(crate) fn in_true_time(&mut self, record: &Record) {
+        match record {
+            Record::CycleOpened { .. } => self.bounds.opened = Some(self.now),
+            Record::ExitDecided { cause: ExitCause::TimeLimit } => {
+                let limit = self.parameters.time_limit.map_or(0, |limit| limit.as_millis() as i64);
+                let age = self.bounds.opened.take().map(|opened| self.now - opened);
+                if let Some(age) = age.filter(|age| self.conditions.calm && *age < limit - EARLY && self.checks(8)) {
+                    self.broken(8, format!("sold {} s before its time limit", (limit - age) / 1000));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The bot looks for signals.
     pub(crate) fn bot_looks(&mut self) {
         let (at, looks) = self.bounds.looks;
         self.bounds.looks = if at == self.now { (at, looks + 1) } else { (self.now, 0) };
         if looks > MOST_LOOKS {
             self.broken(9, format!("it turns {looks} times and no time passes"));
+        }
+        if self.faults.ceased && self.now > self.faults_end + self.time_to_settle() + HOUR {
+            self.broken(7, "it never comes to rest".to_owned());
         }
         self.protects_soon();
     }

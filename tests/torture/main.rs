@@ -23,8 +23,8 @@ mod table;
 mod wire;
 mod world;
 
-use std::sync::{Mutex, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use conditions::Draw;
@@ -89,7 +89,7 @@ fn assert_clean(table: &Table) {
     let shown: Vec<String> = table
         .violations
         .iter()
-        .take(20)
+        .take(100)
         .map(|(seed, what)| format!("seed {seed} (make sim SEED={seed}): {:.300}", what))
         .collect();
     assert!(shown.is_empty(), "{} of {} seeds failed\n{}", table.violations.len(), table.seeds, shown.join("\n"));

@@ -158,7 +158,11 @@ impl Feed for FeedHandle {
                 return Some(signal);
             }
             let arrival = world.signals.front().map_or(i64::MAX, |(due, _)| due - world.now);
-            let point = if world.faults.ceased { left } else { 1_000 };
+            let point = match (world.faults.ceased, world.conditions.calm) {
+                (true, _) => left,
+                (false, true) => 5_000,
+                (false, false) => 1_000,
+            };
             let change = match world.link {
                 Link::Down(at) | Link::Mute(at) => at - world.now,
                 Link::Up(_) => i64::MAX,

@@ -21,9 +21,9 @@ use recompra::simulation::order::{Kind, NewOrder, TimeInForce};
 use recompra::simulation::stream::Session;
 
 use super::books::{BookOrder, Books, Change};
-use super::disk::Disk;
 use super::bounds::Bounds;
 use super::conditions::{Conditions, Draw};
+use super::disk::Disk;
 use super::drawing::{self, Walk};
 use super::faults::{Fault, Faults};
 use super::invariants::{self, Violation};
@@ -141,7 +141,7 @@ impl World {
         if let Some(end) = conditions.end() {
             faults_end = faults_end.max(end + 30_000);
             // Hours have no more points of the market than minutes.
-            walk.pace = walk.pace.max((faults_end - BEGIN) / 600);
+            walk.pace = walk.pace.max((faults_end - BEGIN) / 250);
         }
         Self {
             options,
@@ -343,6 +343,7 @@ impl World {
         self.now += time;
         self.faults_end += time;
         self.next_point = self.now + self.walk.pace;
+        self.forget_what_is_due();
         invariants::forget_history(self, before);
     }
 
