@@ -2,6 +2,7 @@
 
 use recompra::core::Decimal;
 
+use super::conditions::Conditions;
 use super::faults::{Fault, Faults};
 use super::run;
 use super::sabotage::Sabotage;
@@ -72,11 +73,57 @@ fn invariant_7_catches_a_bot_that_never_sells() {
     assert_eq!(broken_by(Sabotage::NeverSells, &[]), [7]);
 }
 
+/// The same in a calm world, whose market moves for ten minutes more.
+fn broken_when_calm_by(sabotage: Sabotage, faults: &[(Fault, f64)]) -> Vec<u8> {
+    let mut broken: Vec<u8> = (0..60)
+        .filter_map(|seed| {
+            let mut world = World::new(seed, Options { sabotage: Some(sabotage), ..Options::default() });
+            world.faults = Faults::none(seed);
+            faults.iter().for_each(|(fault, chance)| world.faults.set(*fault, *chance));
+            world.conditions = Conditions::calm();
+            world.faults_end += 600_000;
+            // A maker-only sell may have to wait for the market.
+            world.parameters.post_only = false;
+            run::run(world).0.violation
+        })
+        .map(|violation| violation.invariant)
+        .collect();
+    broken.sort_unstable();
+    broken.dedup();
+    broken
+}
+
+#[test]
+fn invariant_8_catches_coins_that_are_not_offered() {
+    assert_eq!(broken_when_calm_by(Sabotage::NeverSells, &[]), [8]);
+}
+
+#[test]
+fn invariant_8_catches_a_stop_loss_that_does_not_fire() {
+    assert_eq!(broken_when_calm_by(Sabotage::SeesNoFall, &[]), [8]);
+}
+
+#[test]
+fn invariant_9_catches_a_bot_that_asks_too_much() {
+    assert_eq!(broken_by(Sabotage::AsksFiftyTimes, &[]), [9]);
+}
+
+#[test]
+fn invariant_12_catches_a_bot_that_leaves_its_post() {
+    assert_eq!(broken_by(Sabotage::TakesRefusalForTheKey, &[(Fault::CodeRefused, 0.1)]), [12]);
+}
+
+#[test]
+fn invariant_13_catches_a_journal_that_grows_for_nothing() {
+    assert_eq!(broken_by(Sabotage::WritesForNothing, &[]), [13]);
+}
+
 #[test]
 fn a_bot_that_is_not_broken_breaks_nothing() {
     for seed in 0..60 {
         let mut world = World::new(seed, Options::default());
         world.faults = Faults::none(seed);
+        world.conditions = Conditions::calm();
         assert_eq!(run::run(world).0.violation, None, "seed {seed}");
     }
 }

@@ -73,6 +73,7 @@ impl Storage for DiskHandle {
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let world = &mut *self.world.borrow_mut();
+        world.journal_grows(bytes.len());
         world.crash_if(Fault::CrashBeforeWrite);
         let part = usize::try_from(world.faults.number(0, bytes.len() as i64 - 1)).unwrap_or(0);
         if world.faults.hit(Fault::DiskFull) {

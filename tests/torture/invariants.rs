@@ -275,6 +275,7 @@ impl Observer for Watcher {
         if let Err(contradiction) = world.mirror.apply(time, record) {
             world.broken(6, format!("a record contradicts the journal: {contradiction}"));
         }
+        world.in_true_time(record);
         match record {
             Record::Executed { key, execution } => booked_as_executed(world, *key, execution),
             Record::CycleClosed { .. } => world.cycles += 1,

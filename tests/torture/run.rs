@@ -1,10 +1,12 @@
 //! One seed from its first life to the settled end.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use recompra::bybit::{Client, Credentials};
+use recompra::core::strategy::Goal;
 use recompra::engine::{Engine, EngineConfig, Failure, Outcome, World as Outside};
 use recompra::journal::JournalFile;
 
@@ -30,6 +32,7 @@ pub(crate) struct Report {
     pub(crate) orders: u64,
     pub(crate) executions: u64,
     pub(crate) cycles: u64,
+    pub(crate) conditions: BTreeSet<String>,
     pub(crate) violation: Option<Violation>,
 }
 
@@ -110,6 +113,7 @@ fn life(world: &Rc<RefCell<World>>) {
     let (config, sabotage) = {
         let world = &mut *world.borrow_mut();
         world.born(&recovery.ledger);
+        world.begin_bounds();
         let config = EngineConfig::new(world.bot.clone(), "paper", world.parameters.clone(), world.goal);
         (config, world.options.sabotage)
     };
@@ -126,7 +130,12 @@ fn life(world: &Rc<RefCell<World>>) {
     let outcome = Engine::new(outside, config, recovery.ledger).run();
     let world = &mut *world.borrow_mut();
     world.say(&format!("ended: {outcome:?}"));
+    world.conditions.together = None;
+    if let Err(failure) = &outcome {
+        world.ended_with(failure);
+    }
     match outcome {
+        Ok(Outcome::Finished) if world.goal == Goal::Close => world.settled = true,
         Ok(Outcome::Stopped | Outcome::Finished) => {}
         // A person or a supervisor starts it again. Once nothing fails any more, there is no reason to end so.
         Err(Failure::Ladder(_)) if world.meddled => world.settled = true,
@@ -166,6 +175,7 @@ fn report(world: &World) -> Report {
         orders: world.books.orders.len() as u64,
         executions: world.books.fills.len() as u64,
         cycles: world.cycles,
+        conditions: world.conditions.shown.clone(),
         violation: world.violation.clone(),
     }
 }

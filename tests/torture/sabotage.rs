@@ -33,6 +33,14 @@ pub(crate) enum Sabotage {
     DropsLines,
     /// Sells are never sent.
     NeverSells,
+    /// The last price that it hears of is never the one that a stop loss waits for.
+    SeesNoFall,
+    /// Each look at the exchange asks the same thing fifty times.
+    AsksFiftyTimes,
+    /// A refused order is taken for a refused key.
+    TakesRefusalForTheKey,
+    /// The journal is written to whenever it is synced, although nothing has happened.
+    WritesForNothing,
 }
 
 /// The exchange as a bot would use it that is broken in this way.
@@ -81,12 +89,19 @@ impl<E: Exchange> Exchange for Saboteur<E> {
     }
 
     fn snapshot(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+        if self.is(Sabotage::AsksFiftyTimes) {
+            for _ in 0..50 {
+                self.exchange.open_orders()?;
+            }
+        }
         let (open, executions) = self.exchange.snapshot(from, to)?;
         Ok((open, self.spoilt(executions)))
     }
 
     fn ticker(&mut self) -> Result<Ticker, Fault> {
-        self.exchange.ticker()
+        let ticker = self.exchange.ticker()?;
+        let last = if self.is(Sabotage::SeesNoFall) { ticker.last * Decimal::TWO } else { ticker.last };
+        Ok(Ticker { last, ..ticker })
     }
 
     fn balance(&mut self, coin: &str) -> Result<Balance, Fault> {
@@ -108,6 +123,9 @@ impl<E: Exchange> Exchange for Saboteur<E> {
             (Ok(_), Some(Sabotage::SendsTwice)) => {
                 drop(self.exchange.place(&next_name(link_id), &spec));
                 answer
+            }
+            (Err(fault), Some(Sabotage::TakesRefusalForTheKey)) if fault.kind == FaultKind::Refused => {
+                Err(Fault { kind: FaultKind::KeyRefused, ..fault.clone() })
             }
             (Err(fault), Some(Sabotage::TakesSilenceForRefusal)) if fault.kind == FaultKind::Unknown => {
                 Err(Fault { kind: FaultKind::Unreachable, ..fault.clone() })
@@ -186,6 +204,10 @@ impl<J: Journal> Journal for Forgetful<J> {
     }
 
     fn sync_aside(&mut self) -> Result<bool, JournalError> {
+        if self.world.borrow().options.sabotage == Some(Sabotage::WritesForNothing) {
+            let now = Timestamp(self.world.borrow().clock_now());
+            self.journal.append(now, &vec![Record::Reconciled; 200])?;
+        }
         self.journal.sync_aside()
     }
 }

@@ -11,6 +11,7 @@ use recompra::simulation::account::Push;
 use recompra::simulation::stream::{Channel, Session};
 use sha2::Sha256;
 
+use super::conditions::Kind;
 use super::faults::Fault;
 use super::invariants;
 use super::world::{ClockHandle, Link, World};
@@ -23,6 +24,9 @@ impl World {
     pub(crate) fn stream(&mut self, push: &Push) {
         let Link::Up(session) = &self.link else { return };
         let Some(mut text) = session.private_message(push, &self.exchange) else { return };
+        if self.stream_condition(Kind::SilentStream).is_some() {
+            return self.say("condition: the stream is silent");
+        }
         if self.faults.hit(Fault::FrameLost) {
             self.say("fault: a frame is lost");
             return;
@@ -70,6 +74,10 @@ impl World {
         match self.link {
             Link::Mute(_) => self.drop_link("found dead"),
             Link::Down(_) => {
+                if let Some(until) = self.stream_condition(Kind::StreamDown) {
+                    self.link = Link::Down(until);
+                    return;
+                }
                 self.link = Link::Up(self.connect());
                 self.ready.push_back(Signal::StreamUp);
                 self.silence.1 = self.now;
@@ -137,6 +145,7 @@ pub(crate) struct FeedHandle {
 impl Feed for FeedHandle {
     fn wait(&mut self, until: Timestamp) -> Option<Signal> {
         loop {
+            self.world.borrow_mut().bot_looks();
             if let Some(signal) = self.world.borrow_mut().arrived() {
                 return Some(signal);
             }
@@ -149,7 +158,11 @@ impl Feed for FeedHandle {
                 return Some(signal);
             }
             let arrival = world.signals.front().map_or(i64::MAX, |(due, _)| due - world.now);
-            let point = if world.faults.ceased { left } else { 1_000 };
+            let point = match (world.faults.ceased, world.conditions.calm) {
+                (true, _) => left,
+                (false, true) => 5_000,
+                (false, false) => 1_000,
+            };
             let change = match world.link {
                 Link::Down(at) | Link::Mute(at) => at - world.now,
                 Link::Up(_) => i64::MAX,
@@ -163,6 +176,17 @@ impl Feed for FeedHandle {
 /// What may happen while the bot waits for nothing in particular.
 fn idle(world: &mut World) -> Option<Signal> {
     world.crash_if(Fault::CrashWaiting);
+    if matches!(world.link, Link::Up(_)) && world.stream_condition(Kind::StreamDown).is_some() {
+        world.drop_link("dropped for a while");
+        return world.ready.pop_front();
+    }
+    if let Some(signal) = world.comes_to_pass() {
+        return Some(signal);
+    }
+    if world.conditions.restart(world.now) {
+        world.say("somebody restarts the bot");
+        return Some(Signal::Stop(StopWish::Leave));
+    }
     if world.faults.hit(Fault::Stop) {
         world.say("fault: stopped");
         return Some(Signal::Stop(StopWish::Leave));

@@ -1,5 +1,6 @@
 //! The sums over many seeds, as a table for people.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub(crate) struct Table {
     orders: u64,
     executions: u64,
     cycles: u64,
+    /// In how many seeds each condition showed.
+    conditions: BTreeMap<String, u64>,
     /// Seeds that broke an invariant, and which.
     pub(crate) violations: Vec<(u64, String)>,
     pub(crate) took: Duration,
@@ -31,6 +34,7 @@ impl Default for Table {
             orders: 0,
             executions: 0,
             cycles: 0,
+            conditions: BTreeMap::new(),
             violations: Vec::new(),
             took: Duration::ZERO,
         }
@@ -47,6 +51,7 @@ impl Table {
         self.orders += report.orders;
         self.executions += report.executions;
         self.cycles += report.cycles;
+        report.conditions.iter().for_each(|name| *self.conditions.entry(name.clone()).or_default() += 1);
         if let Some(violation) = &report.violation {
             self.violations.push((seed, format!("invariant {}: {}", violation.invariant, violation.what)));
         }
@@ -61,6 +66,7 @@ impl Table {
         self.orders += other.orders;
         self.executions += other.executions;
         self.cycles += other.cycles;
+        other.conditions.into_iter().for_each(|(name, seeds)| *self.conditions.entry(name).or_default() += seeds);
         self.violations.extend(other.violations);
     }
 
@@ -75,6 +81,9 @@ impl fmt::Display for Table {
         for ((_, name), count) in FAULTS.iter().zip(self.faults) {
             writeln!(f, "{name:<56} {count:>12}")?;
         }
+        for (name, seeds) in &self.conditions {
+            writeln!(f, "{:<56} {seeds:>12} seeds", format!("condition {name}"))?;
+        }
         let rate = self.seeds as f64 / self.took.as_secs_f64().max(0.001);
         for (name, count) in [
             ("faults", self.faults.iter().sum()),
@@ -88,6 +97,15 @@ impl fmt::Display for Table {
         ] {
             writeln!(f, "{name:<56} {count:>12}")?;
         }
-        writeln!(f, "{:<56} {rate:>12.0}", "seeds a second")
+        writeln!(f, "{:<56} {rate:>12.0}", "seeds a second")?;
+        let mut by_invariant: BTreeMap<&str, (u64, u64, &str)> = BTreeMap::new();
+        for (seed, what) in &self.violations {
+            let invariant = what.split(':').next().unwrap_or_default();
+            by_invariant.entry(invariant).or_insert((0, *seed, what)).0 += 1;
+        }
+        for (invariant, (count, seed, what)) in by_invariant {
+            writeln!(f, "{invariant}: {count} seeds, the first is {seed}: {what:.300}")?;
+        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use recompra::core::Timestamp;
 use recompra::core::order::OrderKey;
-use recompra::http::{Method, Request, Response, Transport, TransportError};
+use recompra::http::{Method, Request, Response, Sent, Transport, TransportError};
 use serde_json::{Value, json};
 
 use super::faults::Fault;
@@ -18,6 +18,7 @@ const RECV_WINDOW: i64 = 5_000;
 const UNKNOWN: [i64; 12] =
     [10_000, 10_014, 10_016, 170_001, 170_007, 170_032, 170_035, 170_146, 170_147, 170_149, 170_150, 170_234];
 const BUSY: [i64; 3] = [170_191, 170_212, 110_079];
+const NOT_OPEN: [i64; 8] = [110_001, 110_008, 110_010, 170_139, 170_142, 170_143, 170_190, 170_213];
 const FILTERS: [i64; 6] = [170_124, 170_130, 170_132, 170_134, 170_140, 170_193];
 
 /// The transport as the client holds it.
@@ -37,6 +38,16 @@ impl Transport for Wire {
         }
         answer
     }
+
+    /// One after another, but what is slow is slow for all of them at once.
+    fn send_together(&mut self, requests: &[Request], arrived: &mut dyn FnMut(usize, Sent)) {
+        self.0.borrow_mut().conditions.together = Some(0);
+        for (place, request) in requests.iter().enumerate() {
+            let sent = self.send(request);
+            arrived(place, sent);
+        }
+        self.0.borrow_mut().conditions.together = None;
+    }
 }
 
 /// The name of the order that a request creates.
@@ -54,6 +65,7 @@ fn lost(why: &str) -> Result<Response, TransportError> {
 impl World {
     fn carry(&mut self, request: &Request, name: Option<&str>) -> Result<Response, TransportError> {
         self.check_request(request, name);
+        self.request_leaves();
         if let Some(name) = name {
             // Until an answer says otherwise, nobody knows what became of it.
             self.unknown.insert(name.to_owned());
@@ -74,10 +86,24 @@ impl World {
             self.pass(reset);
             return lost("the request is still on its way");
         }
-        let (there, back) =
-            if self.faults.ceased { (20, 20) } else { (self.faults.number(5, 120), self.faults.number(5, 120)) };
+        if let Some(time) = self.goes_unanswered(request) {
+            let (done, waited) = (self.faults.number(0, 1), self.conditions.together.unwrap_or(0));
+            if done == 1 {
+                self.exchange.handle(request, Timestamp(self.now));
+                self.told();
+            }
+            self.conditions.together = self.conditions.together.map(|waited| waited.max(time));
+            self.pass((time - waited).max(1));
+            return lost("nothing comes back");
+        }
+        let (there, back) = match self.conditions.way() {
+            Some(way) => (way, way),
+            None if self.faults.ceased => (20, 20),
+            None => (self.faults.number(5, 120), self.faults.number(5, 120)),
+        };
         self.pass(there);
-        let mut response = match self.refuse(request) {
+        let refused = self.refused_for_a_while(request).or_else(|| self.refuse(request));
+        let mut response = match refused {
             Some(response) => response,
             None => {
                 if request.path == "/v5/order/cancel" && self.faults.hit(Fault::CancelRace) {
@@ -100,6 +126,7 @@ impl World {
         }
         self.spoil(request, &mut response);
         self.hide(request, &mut response);
+        self.changed_for_a_while(request, &mut response);
         self.pass(back);
         self.answered(request, name, &response);
         Ok(response)
@@ -231,7 +258,7 @@ impl World {
 
     /// What the bot can know from an answer about creates that were unclear.
     fn answered(&mut self, request: &Request, name: Option<&str>, response: &Response) {
-        if let (Some(name), 403 | 429) = (name, response.status) {
+        if let (Some(name), 400..=499) = (name, response.status) {
             self.unknown.remove(name);
         }
         let Ok(body) = serde_json::from_slice::<Value>(&response.body) else { return };
@@ -244,6 +271,9 @@ impl World {
                 self.unknown.remove(name);
             }
             return;
+        }
+        if request.path == "/v5/order/cancel" {
+            self.cancel_answered(request, code);
         }
         if self.unknown.is_empty() || code != 0 {
             return;
@@ -258,6 +288,17 @@ impl World {
             if !there && !coming || super::invariants::history_is_lost(self) {
                 self.unknown.remove(&name);
             }
+        }
+    }
+
+    /// A cancel under an order's own name settles what became of it: it was there, or there is nothing to cancel.
+    fn cancel_answered(&mut self, request: &Request, code: i64) {
+        let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+        let name = body["orderLinkId"].as_str().unwrap_or_default();
+        let open = self.books.orders.values().any(|order| order.open && order.row.link_id == name);
+        let coming = self.late.iter().any(|(_, late)| late.body.contains(name) && in_time(late, self.now));
+        if code == 0 || (NOT_OPEN.contains(&code) && !open && !coming) {
+            self.unknown.remove(name);
         }
     }
 

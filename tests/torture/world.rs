@@ -21,6 +21,8 @@ use recompra::simulation::order::{Kind, NewOrder, TimeInForce};
 use recompra::simulation::stream::Session;
 
 use super::books::{BookOrder, Books, Change};
+use super::bounds::Bounds;
+use super::conditions::{Conditions, Draw};
 use super::disk::Disk;
 use super::drawing::{self, Walk};
 use super::faults::{Fault, Faults};
@@ -49,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) trace: bool,
     /// What is broken on purpose.
     pub(crate) sabotage: Option<Sabotage>,
+    /// What is wrong for a while.
+    pub(crate) conditions: Draw,
 }
 
 /// The bot's clock: off by what is wrong with it, corrected by the bot.
@@ -81,6 +85,8 @@ pub(crate) struct World {
     pub(crate) exchange: Exchange,
     pub(crate) books: Books,
     pub(crate) faults: Faults,
+    pub(crate) conditions: Conditions,
+    pub(crate) bounds: Bounds,
     /// When the faults cease.
     pub(crate) faults_end: i64,
     pub(crate) disk: Disk,
@@ -128,7 +134,15 @@ impl World {
         let walk = Walk::drawn(&mut rng);
         let settings = drawing::exchange(&mut rng, &parameters, walk.price());
         let bot = BotName::new("sim").unwrap_or_else(|_| unreachable!());
-        let faults_end = BEGIN + walk.pace * rng.random_range(20..120);
+        let mut faults_end = BEGIN + walk.pace * rng.random_range(20..120);
+        let mut walk = walk;
+        let conditions = Conditions::drawn(seed, options.conditions, BEGIN);
+        let faults = if conditions.calm { Faults::none(seed) } else { Faults::drawn(seed) };
+        if let Some(end) = conditions.end() {
+            faults_end = faults_end.max(end + 30_000);
+            // Hours have no more points of the market than minutes.
+            walk.pace = walk.pace.max((faults_end - BEGIN) / 250);
+        }
         Self {
             options,
             now: BEGIN,
@@ -136,7 +150,9 @@ impl World {
             books: Books::new(bot.clone(), parameters.take_profit_mode),
             bot,
             goal: Goal::Trade,
-            faults: Faults::drawn(seed),
+            faults,
+            conditions,
+            bounds: Bounds::default(),
             faults_end,
             disk: Disk::default(),
             clock: BotClock { off: 0, correction: 0, latest: i64::MIN, corrected: false },
@@ -318,6 +334,17 @@ impl World {
             }
         }
         self.told();
+    }
+
+    /// The machine sleeps for so long, in milliseconds, and its clock stands still.
+    pub(crate) fn suspend(&mut self, time: i64) {
+        let before = self.now;
+        self.clock.off -= time;
+        self.now += time;
+        self.faults_end += time;
+        self.next_point = self.now + self.walk.pace;
+        self.forget_what_is_due();
+        invariants::forget_history(self, before);
     }
 
     fn amend_an_order(&mut self) {
