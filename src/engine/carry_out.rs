@@ -47,6 +47,8 @@ impl Engine<'_> {
                 Step::DecideExit { cause } => records.push(Record::ExitDecided { cause }),
                 Step::CloseCycle { cycle, profit } => records.push(Record::CycleClosed { cycle, profit }),
                 Step::Place { key, spec, offer, reason } => {
+                    // A name that was free is used again: nothing that was heard of it before counts.
+                    self.queries.remove(&key);
                     actions.push(Action::Place { link_id: key.link_id(&self.config.bot), spec: spec.clone() });
                     keys.push(key);
                     records.push(Record::OrderPlanned { key, spec, offer, reason });
