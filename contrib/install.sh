@@ -3,7 +3,8 @@
 #
 # The new program is written beside the old one, synced, tried, and only then given its name: whenever the power fails,
 # the old one or the new one is there, whole. A running bot goes on with the old one until it is started again.
-# Configuration, keys and state are never touched. Needs nothing but a POSIX shell; BusyBox will do.
+# Configuration, keys and state are never touched, and nothing below /etc: the units lie where systemd looks second, and yours,
+# or a drop-in (systemctl edit recompra), stand before them. Needs nothing but a POSIX shell; BusyBox will do.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -39,9 +40,15 @@ put "$here/recompra.1" "$prefix/share/man/man1/recompra.1" 644
 put "$here/completions/recompra.bash" "$prefix/share/bash-completion/completions/recompra" 644
 put "$here/completions/_recompra" "$prefix/share/zsh/site-functions/_recompra" 644
 put "$here/completions/recompra.fish" "$prefix/share/fish/vendor_completions.d/recompra.fish" 644
+for unit in recompra.service recompra@.service; do
+  put "$here/systemd/$unit" "$prefix/lib/systemd/system/$unit" 644
+  own=${ETC:-/etc}/systemd/system/$unit
+  if [ -f "$own" ] && ! cmp -s "$own" "$here/systemd/$unit"; then
+    say "$own is kept as it is, and stands before the new $prefix/lib/systemd/system/$unit: compare the two. Changes of your own"
+    say "  outlive upgrades in a drop-in (systemctl edit $unit); then that file can go"
+  fi
+done
 if [ -d /run/systemd/system ] && [ "$prefix" = /usr/local ]; then
-  put "$here/systemd/recompra.service" /etc/systemd/system/recompra.service 644
-  put "$here/systemd/recompra@.service" /etc/systemd/system/recompra@.service 644
   systemctl daemon-reload
   say "systemd: systemctl restart recompra (or recompra@NAME) lets a running bot go on with this version"
 fi

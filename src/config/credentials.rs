@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, Variables};
 
+/// Whoever has an account here.
+const EVERYBODY: &str = "everybody on this machine";
 /// A key file of more bytes than this holds no key.
 const LARGEST_FILE: u64 = 4096;
 
@@ -76,9 +78,10 @@ impl Wanted<'_> {
         let file = self.file.clone().or_else(|| self.of_systemd(variables));
         let (text, source) = if let Some(path) = file {
             let text = read_file(&path).map_err(|reason| format!("{what}: {key} {}: {reason}", path.display()))?;
-            if others_may_read(&path) {
+            // systemd's own files are shared with its service by an access list, which shows as the group's right.
+            if let Some(readers) = readers(&path).filter(|readers| *readers == EVERYBODY || self.file.is_some()) {
                 let path = path.display();
-                warnings.push(format!("{path}: everybody on this machine can read the {what}: chmod 600 {path}"));
+                warnings.push(format!("{path}: {readers} can read the {what}: chmod 600 {path}"));
             }
             (text, path.display().to_string())
         } else if let Some(value) = variables(variable) {
@@ -120,15 +123,20 @@ fn read_file(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "is not plain text".to_owned())
 }
 
+/// Who may read a file beside its owner.
 #[cfg(unix)]
-fn others_may_read(path: &Path) -> bool {
+fn readers(path: &Path) -> Option<&'static str> {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+    match std::fs::metadata(path).ok()?.permissions().mode() {
+        mode if mode & 0o004 != 0 => Some(EVERYBODY),
+        mode if mode & 0o040 != 0 => Some("the group of this file"),
+        _ => None,
+    }
 }
 
 #[cfg(not(unix))]
-fn others_may_read(_: &Path) -> bool {
-    false
+fn readers(_: &Path) -> Option<&'static str> {
+    None
 }
 
 #[cfg(test)]
@@ -184,11 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_everybody_may_read_is_warned_of() {
+    fn a_file_that_everybody_or_its_group_may_read_is_warned_of() {
         let folder = TemporaryFolder::new("credentials-open");
-        let key = file(&folder, "k", 0o644);
-        let found = read_with([Some(&key), None], &[("BYBIT_API_SECRET", "s")]).unwrap();
-        assert!(matches!(found.warnings.as_slice(), [warning] if warning.contains("chmod 600")), "{found:?}");
+        for (mode, readers) in [(0o644, "everybody on this machine can"), (0o640, "the group of this file can")] {
+            let key = file(&folder, "k", mode);
+            let found = read_with([Some(&key), None], &[("BYBIT_API_SECRET", "s")]).unwrap();
+            let warns = |warning: &String| warning.contains(readers) && warning.contains("chmod 600");
+            assert!(matches!(found.warnings.as_slice(), [warning] if warns(warning)), "{found:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http::Response;
 
@@ -14,7 +14,7 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Bytes of a request's body.
 const MAX_BODY: usize = 64 * 1024;
 const MAX_HEADERS: usize = 64;
-/// How long a client may take for the rest of a request it has begun, and for reading an answer.
+/// How long a client may take for a request, and for reading an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request as it was read.
@@ -69,8 +69,10 @@ pub(super) fn read_request(
     socket: &mut TcpStream,
     buffer: &mut Vec<u8>,
     idle: Duration,
+    patience: Duration,
 ) -> Result<Incoming, Unreadable> {
-    socket.set_read_timeout(Some(if buffer.is_empty() { idle } else { PATIENCE }))?;
+    // One deadline for all of a request: a client that sends a byte now and then does not keep its place for ever.
+    let mut deadline = Instant::now() + if buffer.is_empty() { idle } else { patience };
     let (mut incoming, head, length) = loop {
         if let Some(parsed) = parse_head(buffer)? {
             break parsed;
@@ -78,22 +80,30 @@ pub(super) fn read_request(
         if buffer.len() > MAX_HEAD {
             return Err(Unreadable::Status(431, "request head too large"));
         }
-        receive(socket, buffer)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        let begins = buffer.is_empty();
+        receive(socket, buffer, deadline)?;
+        if begins {
+            deadline = Instant::now() + patience;
+        }
     };
     let expects = incoming.header("Expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
     if expects && buffer.len() < head + length {
         socket.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     while buffer.len() < head + length {
-        receive(socket, buffer)?;
+        receive(socket, buffer, deadline)?;
     }
     incoming.body = buffer[head..head + length].to_vec();
     buffer.drain(..head + length);
     Ok(incoming)
 }
 
-fn receive(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Unreadable> {
+fn receive(socket: &mut TcpStream, buffer: &mut Vec<u8>, deadline: Instant) -> Result<(), Unreadable> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Unreadable::Gone);
+    }
+    socket.set_read_timeout(Some(left))?;
     let mut chunk = [0; 4096];
     let count = socket.read(&mut chunk)?;
     if count == 0 {

@@ -25,6 +25,8 @@ use crate::http::{Method, Request, Response};
 pub struct ServerOptions {
     /// How long a connection may be idle between two requests before the server closes it.
     pub idle: Duration,
+    /// How long a client may take for the whole of a request.
+    pub request: Duration,
     /// How long a stream may be silent, if its client does not ask for another time with `max_active_time`.
     pub stream_silence: Duration,
     /// Connections at one time; more are answered with 503.
@@ -33,7 +35,12 @@ pub struct ServerOptions {
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(120), stream_silence: Duration::from_secs(600), most_connections: 256 }
+        Self {
+            idle: Duration::from_secs(120),
+            request: PATIENCE,
+            stream_silence: Duration::from_secs(600),
+            most_connections: 256,
+        }
     }
 }
 
@@ -162,8 +169,11 @@ fn serve(socket: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
     socket.set_write_timeout(Some(PATIENCE))?;
     let mut buffer = Vec::new();
+    let ServerOptions { request, idle, .. } = shared.options;
+    // Whoever connects has something to ask: only between two requests may it be idle.
+    let mut patience = request.min(idle);
     loop {
-        let incoming = match read_request(socket, &mut buffer, shared.options.idle) {
+        let incoming = match read_request(socket, &mut buffer, std::mem::replace(&mut patience, idle), request) {
             Ok(incoming) => incoming,
             Err(Unreadable::Gone) => return Ok(()),
             Err(Unreadable::Status(status, reason)) => return refuse(socket, status, reason),
@@ -493,6 +503,21 @@ mod tests {
     fn an_idle_connection_is_closed_after_its_time() {
         let server = server_with(ServerOptions { idle: Duration::from_millis(30), ..ServerOptions::default() });
         assert_eq!(connect(&server).read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_client_that_sends_its_request_byte_by_byte_does_not_keep_its_place() {
+        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
+        let options = ServerOptions { request: Duration::from_millis(300), ..ServerOptions::default() };
+        let server = Server::start("127.0.0.1:0", hub, options).unwrap();
+        let mut socket = connect(&server);
+        let begin = std::time::Instant::now();
+        let mut rest = TIME.bytes().cycle();
+        // Each byte comes in good time; all of them together do not.
+        while socket.write_all(&[rest.next().unwrap()]).is_ok() && begin.elapsed() < Duration::from_secs(10) {
+            thread::sleep(Duration::from_millis(100));
+        }
+        assert!(begin.elapsed() < Duration::from_secs(3), "it was served for {:?}", begin.elapsed());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh: contrib/install.sh, killed at random moments of an upgrade, leaves the old program or the new one, whole; a
+# install.sh: contrib/install.sh leaves an edited unit alone and says so; killed at random moments of an upgrade, leaves the old program or the new one, whole; a
 # program that does not run here replaces nothing.
 source "$(dirname "$0")/kit.sh"
 KILLS=${KILLS:-40}
@@ -9,6 +9,7 @@ own_folder
 version() {
   local folder=$FOLDER/$1
   mkdir -p "$folder/completions" "$folder/systemd"
+  cp "$ROOT"/contrib/systemd/* "$folder/systemd/"
   cp "$ROOT/contrib/install.sh" "$ROOT/contrib/recompra.1" "$folder"
   cp "$ROOT"/contrib/completions/* "$folder/completions/"
   { printf '#!/bin/sh\necho "recompra %s"\nexit\n' "$1"; head -c 20000000 /dev/zero; } >"$folder/recompra"
@@ -18,7 +19,15 @@ version old
 version new
 prefix=$FOLDER/usr
 sum() { sha256sum <"$1"; }
-sh "$FOLDER/old/install.sh" "$prefix" >/dev/null
+export ETC=$FOLDER/etc
+edited=$ETC/systemd/system/recompra.service
+mkdir -p "$(dirname "$edited")"
+sed 's/ run / run --real-money /' "$ROOT/contrib/systemd/recompra.service" >"$edited"
+before=$(sum "$edited")
+sh "$FOLDER/old/install.sh" "$prefix" >"$FOLDER/said"
+[ "$(sum "$edited")" = "$before" ] || fail "an edited unit was overwritten"
+grep -q "$edited is kept" "$FOLDER/said" || fail "an edited unit was not spoken of: $(cat "$FOLDER/said")"
+cmp -s "$ROOT/contrib/systemd/recompra.service" "$prefix/lib/systemd/system/recompra.service" || fail "the unit is not installed"
 killed=0
 for ((kill = 0; kill < KILLS; kill++)); do
   setsid sh "$FOLDER/new/install.sh" "$prefix" >/dev/null 2>&1 &
