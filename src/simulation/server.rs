@@ -507,9 +507,7 @@ mod tests {
 
     #[test]
     fn a_client_that_sends_its_request_byte_by_byte_does_not_keep_its_place() {
-        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
-        let options = ServerOptions { request: Duration::from_millis(300), ..ServerOptions::default() };
-        let server = Server::start("127.0.0.1:0", hub, options).unwrap();
+        let server = server_with(ServerOptions { request: Duration::from_millis(300), ..ServerOptions::default() });
         let mut socket = connect(&server);
         let begin = std::time::Instant::now();
         let mut rest = TIME.bytes().cycle();
