@@ -42,11 +42,11 @@ pub struct Found {
 /// One of the two values, and both ways to give it.
 struct Wanted<'a> {
     what: &'static str,
-    key: &'static str,
-    file: Option<&'a Path>,
     /// What `LoadCredential` of the unit calls it.
     credential: &'static str,
     variable: &'static str,
+    key: &'static str,
+    file: &'a Option<PathBuf>,
 }
 
 /// Reads both values: each from its file if the configuration names one, else from the files `api_key` and `api_secret` of
@@ -55,21 +55,10 @@ struct Wanted<'a> {
 /// # Errors
 /// All that is missing, empty, unreadable or malformed, one line each, with both ways to give it.
 pub fn read(config: &Config, variables: Variables<'_>) -> Result<Found, String> {
+    let wanted = |what, credential, variable, key, file| Wanted { what, credential, variable, key, file };
     let wanted = [
-        Wanted {
-            what: "API key",
-            key: "api_key_file",
-            file: config.api_key_file.as_deref(),
-            credential: "api_key",
-            variable: "BYBIT_API_KEY",
-        },
-        Wanted {
-            what: "API secret",
-            key: "api_secret_file",
-            file: config.api_secret_file.as_deref(),
-            credential: "api_secret",
-            variable: "BYBIT_API_SECRET",
-        },
+        wanted("API key", "api_key", "BYBIT_API_KEY", "api_key_file", &config.api_key_file),
+        wanted("API secret", "api_secret", "BYBIT_API_SECRET", "api_secret_file", &config.api_secret_file),
     ];
     let mut warnings = Vec::new();
     let [key, secret] = wanted.map(|wanted| wanted.find(variables, &mut warnings));
@@ -84,7 +73,7 @@ pub fn read(config: &Config, variables: Variables<'_>) -> Result<Found, String> 
 impl Wanted<'_> {
     fn find(&self, variables: Variables<'_>, warnings: &mut Vec<String>) -> Result<(String, String), String> {
         let Self { what, key, variable, .. } = self;
-        let file = self.file.map(Path::to_owned).or_else(|| self.of_systemd(variables));
+        let file = self.file.clone().or_else(|| self.of_systemd(variables));
         let (text, source) = if let Some(path) = file {
             let text = read_file(&path).map_err(|reason| format!("{what}: {key} {}: {reason}", path.display()))?;
             if others_may_read(&path) {

@@ -92,16 +92,6 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 }
 
 impl Config {
-    /// The bot's own state directory: `state_dir` of the file, else a folder named after bot, environment and
-    /// symbol under systemd's `STATE_DIRECTORY`, else under `$XDG_STATE_HOME/recompra`, else under
-    /// `~/.local/state/recompra`.
-    ///
-    /// # Errors
-    /// When the file names none and none of the variables is set.
-    pub fn state_directory(&self, variables: Variables<'_>) -> Result<PathBuf, String> {
-        state_directory::resolve(self, variables)
-    }
-
     /// Whether this environment may be traded with, or without, `--real-money` on the command line.
     ///
     /// # Errors
@@ -119,12 +109,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn scratch(name: &str, content: &[u8]) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("recompra-config-{}-{name}", std::process::id()));
-        std::fs::write(&path, content).unwrap();
-        path
-    }
+    use crate::temporary_folder::TemporaryFolder;
 
     #[test]
     fn the_example_is_a_valid_configuration_of_the_demo_environment() {
@@ -164,9 +149,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_utf8_is_refused_with_its_line() {
-        let path = scratch("latin1", b"bot = \"btc\"\n# caf\xe9\n");
-        let error = load(&path).unwrap_err().to_string();
-        std::fs::remove_file(&path).unwrap();
+        let folder = TemporaryFolder::new("config-latin1");
+        let error = load(&folder.write("c.toml", b"bot = \"btc\"\n# caf\xe9\n")).unwrap_err().to_string();
         assert!(error.contains("not UTF-8") && error.contains("line 2"), "{error}");
     }
 

@@ -4,25 +4,32 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, Variables};
 
-/// See [`Config::state_directory`].
-pub(super) fn resolve(config: &Config, variables: Variables<'_>) -> Result<PathBuf, String> {
-    if let Some(directory) = &config.state_dir {
-        return Ok(directory.clone());
+impl Config {
+    /// The bot's own state directory: `state_dir` of the file, else a folder named after bot, environment and
+    /// symbol under systemd's `STATE_DIRECTORY`, else under `$XDG_STATE_HOME/recompra`, else under
+    /// `~/.local/state/recompra`.
+    ///
+    /// # Errors
+    /// When the file names none and none of the variables is set.
+    pub fn state_directory(&self, variables: Variables<'_>) -> Result<PathBuf, String> {
+        if let Some(directory) = &self.state_dir {
+            return Ok(directory.clone());
+        }
+        let name = format!("{}-{}-{}", self.bot, self.environment, self.parameters.symbol);
+        // Relative values of these variables are void by their own specifications.
+        let absolute = |variable| variables(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        // systemd separates several directories with colons; the first is the bots'.
+        let from_systemd = variables("STATE_DIRECTORY").and_then(|value| {
+            let first = value.to_str()?.split(':').next()?.to_owned();
+            Some(PathBuf::from(first)).filter(|path| path.is_absolute())
+        });
+        let parent = from_systemd
+            .or_else(|| absolute("XDG_STATE_HOME").map(|path| path.join("recompra")))
+            .or_else(|| absolute("HOME").map(|path| path.join(Path::new(".local/state/recompra"))));
+        parent.map(|parent| parent.join(name)).ok_or_else(|| {
+            "no place for the state directory: set state_dir in the configuration (cron may have no HOME)".to_owned()
+        })
     }
-    let name = format!("{}-{}-{}", config.bot, config.environment, config.parameters.symbol);
-    // Relative values of these variables are void by their own specifications.
-    let absolute = |variable| variables(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    // systemd separates several directories with colons; the first is the bots'.
-    let from_systemd = variables("STATE_DIRECTORY").and_then(|value| {
-        let first = value.to_str()?.split(':').next()?.to_owned();
-        Some(PathBuf::from(first)).filter(|path| path.is_absolute())
-    });
-    let parent = from_systemd
-        .or_else(|| absolute("XDG_STATE_HOME").map(|path| path.join("recompra")))
-        .or_else(|| absolute("HOME").map(|path| path.join(Path::new(".local/state/recompra"))));
-    parent.map(|parent| parent.join(name)).ok_or_else(|| {
-        "no place for the state directory: set state_dir in the configuration (cron may have no HOME)".to_owned()
-    })
 }
 
 #[cfg(test)]
@@ -32,7 +39,7 @@ mod tests {
     fn resolve_with(state_dir: Option<&str>, variables: &[(&str, &str)]) -> Result<PathBuf, String> {
         let mut config = super::super::parse(super::super::EXAMPLE, Path::new("example.toml")).unwrap();
         config.state_dir = state_dir.map(PathBuf::from);
-        resolve(&config, &|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        config.state_directory(&|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
     }
 
     #[test]

@@ -83,7 +83,8 @@ fn read_parameters(table: &mut Table<'_>) -> Option<Parameters> {
     let symbol = table.required("symbol", symbol);
     let base_order_amount = table.required("base_order_amount", positive());
     let take_profit_percent = table.required("take_profit_percent", up_to(1_000));
-    let take_profit_mode = table.optional("take_profit_mode", take_profit_mode());
+    let modes = [("average", TakeProfitMode::Average), ("per_level", TakeProfitMode::PerLevel)];
+    let take_profit_mode = table.optional("take_profit_mode", table::one_of(&modes));
     let max_rebuys = table.required("max_rebuys", table::whole(0, MOST_LEVELS));
     let rebuy_amount = table.optional("rebuy_amount", positive());
     let rebuy_step_percent = if max_rebuys.is_some_and(|levels| levels > 0) {
@@ -93,7 +94,8 @@ fn read_parameters(table: &mut Table<'_>) -> Option<Parameters> {
     };
     let step_scale = table.optional("step_scale", up_to(100));
     let amount_scale = table.optional("amount_scale", up_to(100));
-    let deviation_from = table.optional("deviation_from", deviation_from());
+    let origins = [("base", DeviationFrom::Base), ("previous", DeviationFrom::Previous)];
+    let deviation_from = table.optional("deviation_from", table::one_of(&origins));
     let active_rebuys = table.optional("active_rebuys", table::whole(1, MOST_LEVELS));
     let mut delay = |key| table.optional(key, table::duration(Duration::ZERO, LONGEST_DELAY));
     let (sell_delay, rebuy_delay, cycle_delay) = (delay("sell_delay"), delay("rebuy_delay"), delay("cycle_delay"));
@@ -154,14 +156,6 @@ fn up_to(most: i64) -> impl Fn(&DeValue<'_>) -> Result<Decimal, Wrong> {
 /// Part of a price: above 0 and below 100.
 fn percent() -> impl Fn(&DeValue<'_>) -> Result<Decimal, Wrong> {
     table::decimal(Excluded(Decimal::ZERO), Excluded(Decimal::ONE_HUNDRED))
-}
-
-fn take_profit_mode() -> impl Fn(&DeValue<'_>) -> Result<TakeProfitMode, Wrong> {
-    table::one_of(&[("average", TakeProfitMode::Average), ("per_level", TakeProfitMode::PerLevel)])
-}
-
-fn deviation_from() -> impl Fn(&DeValue<'_>) -> Result<DeviationFrom, Wrong> {
-    table::one_of(&[("base", DeviationFrom::Base), ("previous", DeviationFrom::Previous)])
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ pub(super) fn decimal(low: Bound<Decimal>, high: Bound<Decimal>) -> impl Fn(&DeV
             DeValue::Float(number) => number.as_str(),
             _ => "",
         };
-        let allowed = || format!("must be a decimal number {}, for example \"1.5\"", Bounds(low, high));
+        let allowed = || format!("must be a decimal number {}, for example \"1.5\"", bounds(low, high));
         match money::parse(written.strip_prefix('+').unwrap_or(written)) {
             Ok(number) if (low, high).contains(&number) => Ok(number),
             Ok(_) => Err(format!("found {}, {}", found(value), allowed())),
@@ -170,23 +170,18 @@ pub(super) fn decimal(low: Bound<Decimal>, high: Bound<Decimal>) -> impl Fn(&DeV
 }
 
 /// Bounds for people: `above 0 and below 100`.
-struct Bounds(Bound<Decimal>, Bound<Decimal>);
-
-impl std::fmt::Display for Bounds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let low = match self.0 {
-            Bound::Included(low) => format!("of at least {}", money::text(low)),
-            Bound::Excluded(low) => format!("above {}", money::text(low)),
-            Bound::Unbounded => String::new(),
-        };
-        let high = match self.1 {
-            Bound::Included(high) => format!("of at most {}", money::text(high)),
-            Bound::Excluded(high) => format!("below {}", money::text(high)),
-            Bound::Unbounded => String::new(),
-        };
-        let and = if low.is_empty() || high.is_empty() { "" } else { " and " };
-        write!(f, "{low}{and}{high}")
-    }
+fn bounds(low: Bound<Decimal>, high: Bound<Decimal>) -> String {
+    let low = match low {
+        Bound::Included(low) => Some(format!("of at least {}", money::text(low))),
+        Bound::Excluded(low) => Some(format!("above {}", money::text(low))),
+        Bound::Unbounded => None,
+    };
+    let high = match high {
+        Bound::Included(high) => Some(format!("of at most {}", money::text(high))),
+        Bound::Excluded(high) => Some(format!("below {}", money::text(high))),
+        Bound::Unbounded => None,
+    };
+    low.into_iter().chain(high).collect::<Vec<_>>().join(" and ")
 }
 
 /// A duration of whole milliseconds in `low..=high`, written like `"1h 30m"`.

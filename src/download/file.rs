@@ -53,7 +53,8 @@ impl CandleFile {
         let length = file.seek(SeekFrom::End(0)).map_err(unusable)?;
         let header = HEADER.len() as u64;
         let mut line_at = |from: u64, last: bool| -> Result<Option<Timestamp>, Failure> {
-            let text = read_part(&mut file, from).map_err(unusable)?;
+            let part = read_part(&mut file, from).map_err(unusable)?;
+            let text = String::from_utf8_lossy(&part);
             let line = if last { text.lines().next_back() } else { text.lines().next() };
             line.filter(|line| !line.is_empty()).map(|line| moment_of(line, path)).transpose()
         };
@@ -125,9 +126,8 @@ impl CandleFile {
 /// An empty file, or one whose header was being written, gets the header; another beginning is refused.
 fn check_header(file: &mut File, path: &Path) -> Result<(), Failure> {
     let unusable = |error: io::Error| Failure::new(Exit::State, format!("{}: {error}", path.display()));
-    let mut begin = Vec::new();
-    file.seek(SeekFrom::Start(0)).map_err(unusable)?;
-    (&*file).take(HEADER.len() as u64).read_to_end(&mut begin).map_err(unusable)?;
+    let mut begin = read_part(file, 0).map_err(unusable)?;
+    begin.truncate(HEADER.len());
     if begin == HEADER.as_bytes() {
         return Ok(());
     }
@@ -148,9 +148,7 @@ fn check_header(file: &mut File, path: &Path) -> Result<(), Failure> {
 fn mend(file: &mut File) -> io::Result<()> {
     let length = file.seek(SeekFrom::End(0))?;
     let from = length.saturating_sub(LONGEST_LINE);
-    let mut tail = Vec::new();
-    file.seek(SeekFrom::Start(from))?;
-    (&*file).take(LONGEST_LINE).read_to_end(&mut tail)?;
+    let tail = read_part(file, from)?;
     let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place as u64 + 1);
     if from + whole < length {
         log::warn!("the last line was torn and is fetched again");
@@ -159,11 +157,11 @@ fn mend(file: &mut File) -> io::Result<()> {
     Ok(())
 }
 
-fn read_part(file: &mut File, from: u64) -> io::Result<String> {
+fn read_part(file: &mut File, from: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(from))?;
     (&*file).take(LONGEST_LINE).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
 }
 
 fn moment_of(line: &str, path: &Path) -> Result<Timestamp, Failure> {
@@ -179,12 +177,12 @@ fn moment_of(line: &str, path: &Path) -> Result<Timestamp, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::core::Decimal;
     use crate::temporary_folder::TemporaryFolder;
 
-    fn klines(minutes: std::ops::Range<i64>) -> Vec<Kline> {
+    pub(in crate::download) fn klines(minutes: impl IntoIterator<Item = i64>) -> Vec<Kline> {
         let kline = |minute: i64| Kline {
             start: Timestamp(minute * 60_000),
             open: Decimal::from(10),
@@ -194,7 +192,7 @@ mod tests {
             volume: "1.5".to_owned(),
             turnover: "15".to_owned(),
         };
-        minutes.map(kline).collect()
+        minutes.into_iter().map(kline).collect()
     }
 
     #[test]

@@ -178,21 +178,12 @@ impl Fetched {
 
 #[cfg(test)]
 mod tests {
+    use super::file::tests::klines;
     use super::*;
-    use crate::core::Decimal;
 
     fn gaps(present: &[i64], begin: i64, until: i64) -> Vec<(i64, i64)> {
         let at = |minute: i64| Timestamp(minute * MINUTE);
-        let kline = |minute: i64| Kline {
-            start: at(minute),
-            open: Decimal::ONE,
-            high: Decimal::ONE,
-            low: Decimal::ONE,
-            close: Decimal::ONE,
-            volume: "0".to_owned(),
-            turnover: "0".to_owned(),
-        };
-        let klines: Vec<Kline> = present.iter().map(|minute| kline(*minute)).collect();
+        let klines = klines(present.iter().copied());
         let mut fetched = Fetched { candles: 0, gaps: Vec::new() };
         fetched.gaps_of(&klines, at(begin), at(until));
         fetched.gaps.iter().map(|gap| (gap.from.0 / MINUTE, gap.to.0 / MINUTE)).collect()

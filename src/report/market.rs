@@ -32,14 +32,8 @@ fn area_key(class: &str, name: &str) -> String {
     key(&format!("<rect class={class} y=1 width=20 height=10 />"), name)
 }
 
-fn figure(keys: &[String], plots: &[String], caption: &str) -> String {
-    let keys = if keys.is_empty() { String::new() } else { format!("<ul class=keys>{}</ul>", keys.concat()) };
-    let caption = if caption.is_empty() {
-        String::new()
-    } else {
-        format!("<figcaption class=note>{}</figcaption>", escaped(caption))
-    };
-    format!("<figure>{keys}{}{caption}</figure>", plots.concat())
+fn figure(keys: &[String], plots: &[String]) -> String {
+    format!("<figure><ul class=keys>{}</ul>{}</figure>", keys.concat(), plots.concat())
 }
 
 /// The plots of one report, which share their width.
@@ -127,7 +121,7 @@ impl<'r> Market<'r> {
             line_key("buys", "resting buys"),
             line_key("sells", "resting sells"),
         ];
-        figure(&keys, &[plot.finish()], "")
+        figure(&keys, &[plot.finish()])
     }
 
     fn mark_fills(&self, plot: &mut Plot) {
@@ -181,7 +175,7 @@ impl<'r> Market<'r> {
         let hold = line_key("hold", "buy and hold with the same capital");
         let keys =
             [line_key("equity", "the bot, marked to the market"), hold, area_key("fall", "drawdown from the peak")];
-        figure(&keys, &[plot.finish(), under.finish()], "")
+        figure(&keys, &[plot.finish(), under.finish()])
     }
 
     /// What the most that was bound would have come to, bought at the first price, if it were sold at each.
@@ -218,6 +212,6 @@ impl<'r> Market<'r> {
             )
         });
         let keys = [area_key("held", "spent on what is held"), area_key("offered", "in resting buys")];
-        figure(&keys, &[plot.finish()], "")
+        figure(&keys, &[plot.finish()])
     }
 }

@@ -338,51 +338,20 @@ mod tests {
 
     fn head() -> Head {
         let axis = |text| Axis::parse(text).unwrap();
+        let head = crate::sweep::head(4, None);
         Head {
-            format: 1,
-            version: "0.1.0".to_owned(),
-            market: MarketHead {
-                file: "b<.csv".to_owned(),
-                digest: String::new(),
-                candles: 9,
-                from: String::new(),
-                to: String::new(),
-            },
+            market: MarketHead { file: "b<.csv".to_owned(), ..head.market },
             parameters: json!({ "symbol": "BTCUSDT" }),
             axes: vec![axis("rebuy_step_percent=0.5,1"), axis("max_rebuys=3,5")],
-            sample: None,
-            sets: 4,
             split: Some("2022-01-21T21:00:00.000Z".to_owned()),
-            path: "nearest".to_owned(),
-            slippage: "0".to_owned(),
-            fee_maker: "0.001".to_owned(),
-            fee_taker: "0.001".to_owned(),
-            shard: None,
+            ..head
         }
     }
 
     fn result(step: &str, rebuys: &str, first: i64, second: Option<i64>) -> SetResult {
         // Two decimals.
         let part = |measure: i64| {
-            let (measure, none) = (Decimal::new(measure, 2), Decimal::ZERO);
-            Box::new(Measures {
-                from: String::new(),
-                to: String::new(),
-                cycles: 4,
-                executions: 8,
-                profit: none,
-                profit_percent: none,
-                equity: none,
-                equity_percent: measure,
-                most_bound: none,
-                drawdown: none,
-                drawdown_percent: Decimal::TWO,
-                profit_per_drawdown: None,
-                equity_per_drawdown: None,
-                under_water_seconds: 0,
-                longest_cycle_seconds: 0,
-                buy_and_hold: none,
-            })
+            Box::new(Measures { equity_percent: Decimal::new(measure, 2), ..crate::sweep::measures(0, 2) })
         };
         let parameters = [("rebuy_step_percent", step), ("max_rebuys", rebuys)];
         SetResult {

@@ -179,21 +179,13 @@ mod tests {
     use crate::http::Method;
     use crate::simulation::testing::*;
 
-    fn hub() -> Arc<Hub> {
-        Hub::new(exchange(), Arc::new(|| NOW))
-    }
-
     fn subscribed(hub: &Hub, topics: &str) -> (u64, Receiver<String>) {
         let (number, messages) = hub.open(Channel::Private);
-        let expires = NOW.0 + 1000;
-        let sign = sign("paper", &format!("GET/realtime{expires}"));
-        assert!(hub.receive(number, &format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#)));
+        assert!(hub.receive(number, &auth(NOW.0 + 1000)));
         assert!(hub.receive(number, &format!(r#"{{"op":"subscribe","args":[{topics}]}}"#)));
         assert_eq!(messages.try_iter().count(), 2);
         (number, messages)
     }
-
-    const ORDER: &str = r#"{"category":"spot","symbol":"BTCUSDT","side":"Buy","orderType":"Market","qty":"50"}"#;
 
     #[test]
     fn a_request_in_memory_is_answered_and_its_messages_are_queued_when_it_returns() {

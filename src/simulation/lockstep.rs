@@ -287,11 +287,11 @@ mod tests {
     use crate::core::order::Side;
     use crate::simulation::account::Rows;
     use crate::simulation::market::{Fixed, RandomWalk, random_walk::Liveliness};
-    use crate::simulation::order::{Kind, NewOrder, TimeInForce};
+    use crate::simulation::order::Kind;
     use crate::simulation::server::{Server, ServerOptions};
     use crate::simulation::settings::Settings;
     use crate::simulation::stream::Channel;
-    use crate::simulation::testing::sign;
+    use crate::simulation::testing::{auth, limit, order};
     use crossbeam_channel::{Sender, unbounded};
     use std::fmt::Write as _;
 
@@ -308,9 +308,7 @@ mod tests {
     /// Stands for the bot's stream thread: passes each message on as a frame, after a wavering while.
     fn stream(hub: &Arc<Hub>, signals: Sender<Signal>, waver: u64) -> thread::JoinHandle<()> {
         let (number, messages) = hub.open(Channel::Private);
-        let expires = hub.now().0 + 10_000;
-        let sign = sign("paper", &format!("GET/realtime{expires}"));
-        hub.receive(number, &format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#));
+        hub.receive(number, &auth(hub.now().0 + 10_000));
         hub.receive(number, r#"{"op":"subscribe","args":["order","execution","wallet"]}"#);
         thread::spawn(move || {
             let _ = signals.send(Signal::StreamUp);
@@ -332,10 +330,7 @@ mod tests {
     fn stream_over_sockets(server: &Server, now: Timestamp, signals: Sender<Signal>) -> thread::JoinHandle<()> {
         let socket = std::net::TcpStream::connect(server.address()).unwrap();
         let (mut client, _) = tungstenite::client(format!("ws://{}/v5/private", server.address()), socket).unwrap();
-        let expires = now.0 + 10_000;
-        let sign = sign("paper", &format!("GET/realtime{expires}"));
-        let auth = format!(r#"{{"op":"auth","args":["paper",{expires},"{sign}"]}}"#);
-        for text in [auth.as_str(), r#"{"op":"subscribe","args":["order","execution"]}"#] {
+        for text in [auth(now.0 + 10_000).as_str(), r#"{"op":"subscribe","args":["order","execution"]}"#] {
             client.send(tungstenite::Message::text(text)).unwrap();
             assert!(client.read().unwrap().to_text().unwrap().contains("\"success\":true"));
         }
@@ -369,10 +364,7 @@ mod tests {
                 None => hub.with(|exchange, now| {
                     for (side, distance) in [(Side::Buy, -20), (Side::Sell, 20)] {
                         let price = exchange.books()[0].bid().round() + Decimal::from(distance);
-                        let kind = Kind::Limit { price, time_in_force: TimeInForce::Gtc };
-                        let (symbol, quantity) = ("BTCUSDT".to_owned(), Decimal::new(1, 3));
-                        let order = NewOrder { symbol, side, kind, quantity, link_id: String::new() };
-                        exchange.create(0, order, now).unwrap();
+                        exchange.create(0, limit(side, &price.to_string(), "0.001"), now).unwrap();
                     }
                 }),
                 Some(_) => {}
@@ -424,8 +416,7 @@ mod tests {
         let hub = lockstep.hub();
         let (sender, signals) = unbounded();
         let buy = || {
-            let (symbol, quantity) = ("BTCUSDT".to_owned(), Decimal::from(50));
-            let order = NewOrder { symbol, side: Side::Buy, kind: Kind::MarketQuote, quantity, link_id: String::new() };
+            let order = order(Side::Buy, Kind::MarketQuote, "50");
             hub.with(|exchange, now| exchange.create(0, order, now)).unwrap();
         };
         let first = stream(&hub, sender.clone(), 0);
@@ -480,14 +471,7 @@ mod tests {
     #[test]
     fn sleeping_lets_the_market_move() {
         let lockstep = lockstep(walk(100), Pace::Unpaced);
-        let kind = Kind::Limit { price: Decimal::from(62_000), time_in_force: TimeInForce::Gtc };
-        let order = NewOrder {
-            symbol: "BTCUSDT".to_owned(),
-            side: Side::Buy,
-            kind,
-            quantity: Decimal::new(1, 3),
-            link_id: String::new(),
-        };
+        let order = limit(Side::Buy, "62000", "0.001");
         lockstep.hub().with(|exchange, now| exchange.create(0, order, now)).unwrap();
         let before = lockstep.hub().with(|exchange, _| exchange.books()[0].bid());
         let start = lockstep.now();

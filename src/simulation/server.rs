@@ -252,14 +252,16 @@ fn silence(query: &str) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::simulation::testing::*;
-    use crate::simulation::{Exchange, Hub};
     use serde_json::{Value, json};
     use std::io::{BufRead, BufReader, Read};
     use tungstenite::Message;
 
     fn server() -> Server {
-        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
-        Server::start("127.0.0.1:0", hub, ServerOptions::default()).unwrap()
+        server_with(ServerOptions::default())
+    }
+
+    fn server_with(options: ServerOptions) -> Server {
+        Server::start("127.0.0.1:0", hub(), options).unwrap()
     }
 
     fn connect(server: &Server) -> TcpStream {
@@ -307,7 +309,6 @@ mod tests {
     }
 
     const TIME: &str = "GET /v5/market/time HTTP/1.1\r\nHost: x\r\n\r\n";
-    const ORDER: &str = r#"{"category":"spot","symbol":"BTCUSDT","side":"Buy","orderType":"Market","qty":"50"}"#;
 
     #[test]
     fn one_connection_serves_many_requests_and_pipelined_ones_in_order() {
@@ -398,7 +399,7 @@ mod tests {
         tungstenite::client(url, connect(server)).unwrap().0
     }
 
-    fn say(client: &mut Client, message: &Value) -> Value {
+    fn say(client: &mut Client, message: &impl ToString) -> Value {
         client.send(Message::text(message.to_string())).unwrap();
         hear(client)
     }
@@ -412,9 +413,7 @@ mod tests {
 
     fn subscribed(server: &Server) -> Client {
         let mut client = stream(server, "/v5/private?max_active_time=1m");
-        let expires = NOW.0 + 1000;
-        let sign = sign("paper", &format!("GET/realtime{expires}"));
-        assert_eq!(say(&mut client, &json!({ "op": "auth", "args": ["paper", expires, sign] }))["success"], true);
+        assert_eq!(say(&mut client, &auth(NOW.0 + 1000))["success"], true);
         assert_eq!(say(&mut client, &json!({ "op": "subscribe", "args": ["order", "execution"] }))["success"], true);
         client
     }
@@ -492,17 +491,13 @@ mod tests {
 
     #[test]
     fn an_idle_connection_is_closed_after_its_time() {
-        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
-        let options = ServerOptions { idle: Duration::from_millis(30), ..ServerOptions::default() };
-        let server = Server::start("127.0.0.1:0", hub, options).unwrap();
+        let server = server_with(ServerOptions { idle: Duration::from_millis(30), ..ServerOptions::default() });
         assert_eq!(connect(&server).read(&mut [0]).unwrap(), 0);
     }
 
     #[test]
     fn connections_are_counted_and_one_too_many_is_turned_away_until_another_ends() {
-        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
-        let options = ServerOptions { most_connections: 1, ..ServerOptions::default() };
-        let server = Server::start("127.0.0.1:0", hub, options).unwrap();
+        let server = server_with(ServerOptions { most_connections: 1, ..ServerOptions::default() });
         let first = connect(&server);
         let mut reader = BufReader::new(first.try_clone().unwrap());
         (&first).write_all(TIME.as_bytes()).unwrap();

@@ -251,20 +251,9 @@ fn public_message(topic: &str, exchange: &Exchange, now: Timestamp) -> Option<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Decimal;
     use crate::core::order::Side;
-    use crate::simulation::order::{Kind, NewOrder};
-    use crate::simulation::settings::Settings;
-    use crate::simulation::testing::{NOW, sign};
-
-    fn auth(expires: i64) -> String {
-        let sign = sign("paper", &format!("GET/realtime{expires}"));
-        json!({ "req_id": "7", "op": "auth", "args": ["paper", expires, sign] }).to_string()
-    }
-
-    fn exchange() -> Exchange {
-        Exchange::new(Settings::default())
-    }
+    use crate::simulation::order::Kind;
+    use crate::simulation::testing::{NOW, auth, exchange, named, order};
 
     fn say(session: &mut Session, text: &str) -> Value {
         let answers = session.receive(text, &exchange(), NOW);
@@ -331,11 +320,7 @@ mod tests {
     #[test]
     fn pushes_go_out_under_the_subscribed_name_and_only_if_subscribed() {
         let mut exchange = exchange();
-        let kind = Kind::MarketQuote;
-        let (symbol, link_id) = ("BTCUSDT".to_owned(), "a".to_owned());
-        exchange
-            .create(0, NewOrder { symbol, side: Side::Buy, kind, quantity: Decimal::from(50), link_id }, NOW)
-            .unwrap();
+        exchange.create(0, named(order(Side::Buy, Kind::MarketQuote, "50"), "a"), NOW).unwrap();
         let pushes = exchange.take_pushes(0);
         let mut session = private();
         say(&mut session, r#"{"op":"subscribe","args":["order.spot","execution.spot"]}"#);

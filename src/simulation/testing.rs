@@ -1,12 +1,14 @@
 //! Short words for the exchange's tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::account::{Push, Rows};
 use super::exchange::{Exchange, OrderRef};
+use super::hub::Hub;
 use super::market::PricePoint;
 use super::order::{Fill, Kind, NewOrder, Order, TimeInForce};
 use super::settings::{AccountSettings, Settings};
@@ -29,6 +31,14 @@ pub(crate) fn settings() -> Settings {
         ..AccountSettings::new("paper", "paper", "USDT", Decimal::ZERO)
     };
     Settings { accounts: vec![account], ..Settings::default() }
+}
+
+/// The body of a market order for 50 USDT.
+pub(crate) const ORDER: &str = r#"{"category":"spot","symbol":"BTCUSDT","side":"Buy","orderType":"Market","qty":"50"}"#;
+
+/// An exchange whose clock stands still.
+pub(crate) fn hub() -> Arc<Hub> {
+    Hub::new(exchange(), Arc::new(|| NOW))
 }
 
 pub(crate) fn exchange() -> Exchange {
@@ -100,6 +110,12 @@ pub(crate) fn sign(secret: &str, text: &str) -> String {
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(text.as_bytes());
     hex::encode(mac.finalize().into_bytes())
+}
+
+/// What the default key's client says first on a private stream.
+pub(crate) fn auth(expires: i64) -> String {
+    let sign = sign("paper", &format!("GET/realtime{expires}"));
+    format!(r#"{{"req_id":"7","op":"auth","args":["paper",{expires},"{sign}"]}}"#)
 }
 
 /// A signed request with the default key; `payload` is the query or the body.

@@ -170,8 +170,7 @@ fn drain(to: &mut impl Write, buffer: &mut Vec<u8>) -> io::Result<Moved> {
 mod tests {
     use super::*;
     use crate::simulation::server::{Server, ServerOptions};
-    use crate::simulation::testing::{NOW, settings};
-    use crate::simulation::{Exchange, Hub};
+    use crate::simulation::testing::hub;
     use native_tls::{Certificate, TlsConnector};
 
     const CERTIFICATE: &[u8] = include_bytes!("../../tests/tls/server.pem");
@@ -180,8 +179,7 @@ mod tests {
     const OTHER_CA: &[u8] = include_bytes!("../../tests/tls/other-ca.pem");
 
     fn server() -> (Server, TlsFront) {
-        let hub = Hub::new(Exchange::new(settings()), Arc::new(|| NOW));
-        let server = Server::start("127.0.0.1:0", hub, ServerOptions::default()).unwrap();
+        let server = Server::start("127.0.0.1:0", hub(), ServerOptions::default()).unwrap();
         let front = TlsFront::start("127.0.0.1:0", CERTIFICATE, KEY, server.address()).unwrap();
         (server, front)
     }

@@ -31,17 +31,7 @@ impl MarketHead {
     pub fn new(file: &Path, recording: &Recording) -> Self {
         let mut digest = Sha256::new();
         digest.update(text(recording.tick_size()));
-        for (start, prices) in recording.starts().iter().zip(recording.prices()) {
-            let mut candle = [0; 24];
-            candle[..8].copy_from_slice(&start.0.to_le_bytes());
-            candle[8..]
-                .as_chunks_mut::<4>()
-                .0
-                .iter_mut()
-                .zip(prices)
-                .for_each(|(bytes, price)| *bytes = price.to_le_bytes());
-            digest.update(candle);
-        }
+        recording.bytes().for_each(|candle| digest.update(candle));
         let moment = |start: Option<&Timestamp>| start.map(Timestamp::to_string).unwrap_or_default();
         Self {
             file: file.display().to_string(),

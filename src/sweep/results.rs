@@ -156,10 +156,10 @@ pub(super) mod tests {
     use crate::temporary_folder::TemporaryFolder;
     use std::path::Path;
 
-    /// A result of this equity and drawdown.
-    pub(in crate::sweep) fn result(set: u64, equity: i64, drawdown: i64) -> SetResult {
+    /// Measures of this equity and drawdown.
+    pub(crate) fn measures(equity: i64, drawdown: i64) -> Measures {
         let (equity, drawdown) = (Decimal::from(equity), Decimal::from(drawdown));
-        let in_sample = Measures {
+        Measures {
             from: "2022-01-01T00:00:00.000Z".to_owned(),
             to: "2022-01-02T00:00:00.000Z".to_owned(),
             cycles: 1,
@@ -176,8 +176,12 @@ pub(super) mod tests {
             under_water_seconds: 0,
             longest_cycle_seconds: 0,
             buy_and_hold: Decimal::ZERO,
-        };
-        let outcome = SetOutcome::Result { in_sample: Box::new(in_sample), out_of_sample: None };
+        }
+    }
+
+    /// A result of this equity and drawdown.
+    pub(in crate::sweep) fn result(set: u64, equity: i64, drawdown: i64) -> SetResult {
+        let outcome = SetOutcome::Result { in_sample: Box::new(measures(equity, drawdown)), out_of_sample: None };
         SetResult { set, parameters: BTreeMap::from([("x".to_owned(), set.to_string())]), outcome }
     }
 
@@ -188,7 +192,7 @@ pub(super) mod tests {
     }
 
     /// The head of so many sets, or of a part of them.
-    pub(in crate::sweep) fn head(sets: u64, shard: Option<&str>) -> Head {
+    pub(crate) fn head(sets: u64, shard: Option<&str>) -> Head {
         let market = MarketHead {
             file: "x.csv".to_owned(),
             digest: "sha256:0".to_owned(),

@@ -9,6 +9,8 @@ mod shown;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::core::ledger::{Ledger, OrderState};
 use crate::core::money::text;
 use crate::core::order::{BotName, Execution, OrderKey, OrderReport, Side};
@@ -36,7 +38,7 @@ pub struct Books {
 }
 
 /// Two numbers, or two beliefs, that should be equal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// What they are about.
     pub subject: String,
@@ -187,11 +189,8 @@ impl Audit {
         let flow = |coin: &str| flows.coins.get(coin).copied().unwrap_or_default();
         let mut check = |subject: &str, ledger: Decimal, executions: Decimal| {
             if ledger != executions {
-                self.differ(
-                    format!("journal: {subject}"),
-                    text(ledger),
-                    format!("by its executions {}", text(executions)),
-                );
+                let by_executions = format!("by its executions {}", text(executions));
+                self.differ(format!("journal: {subject}"), text(ledger), by_executions);
             }
         };
         check("profit less the cost of what is held", to.quote - from.quote, flow(&instrument.quote_coin));
@@ -419,11 +418,8 @@ mod tests {
     }
 
     fn differences(history: &History, books: &Books) -> Vec<String> {
-        compare(&bot(), history, books, &opening())
-            .differences
-            .into_iter()
-            .map(|difference| difference.subject)
-            .collect()
+        let audit = compare(&bot(), history, books, &opening());
+        audit.differences.into_iter().map(|difference| difference.subject).collect()
     }
 
     #[test]

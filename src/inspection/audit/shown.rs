@@ -69,11 +69,7 @@ impl Audit {
     pub fn json(&self) -> Value {
         json!({
             "agree": self.differences.is_empty(),
-            "differences": self.differences.iter().map(|difference| json!({
-                "subject": difference.subject,
-                "journal": difference.journal,
-                "exchange": difference.exchange,
-            })).collect::<Vec<_>>(),
+            "differences": self.differences,
             "executions": {
                 "equal": self.equal_executions,
                 "no_longer_kept": self.no_longer_kept,

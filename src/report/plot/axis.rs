@@ -21,7 +21,7 @@ pub struct Tick {
 }
 
 /// A range of values.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Values {
     low: f64,
     high: f64,
@@ -84,8 +84,7 @@ fn label(value: f64, decimals: f64) -> String {
     // At most eight decimals are ever drawn, so the cast cannot lose anything.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 8")]
     let places = decimals.min(8.0) as usize;
-    let text = format!("{value:.places$}");
-    words::apart(&text)
+    words::apart(&format!("{value:.places$}"))
 }
 
 /// A stretch of time.

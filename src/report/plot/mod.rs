@@ -8,6 +8,7 @@
 
 pub mod axis;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use self::axis::{Tick, Values};
@@ -21,7 +22,7 @@ const ABOVE: f64 = 8.0;
 const BELOW: f64 = 24.0;
 
 /// A plot being drawn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Plot {
     label: String,
     height: f64,
@@ -42,17 +43,7 @@ fn number(value: f64) -> String {
 impl Plot {
     /// An empty plot. `label` says to those who cannot see it what it shows; `height` is in pixels.
     pub fn new(label: &str, height: f64, values: Values) -> Self {
-        let nothing = String::new;
-        let mut plot = Self {
-            label: label.to_owned(),
-            height,
-            values,
-            grid: nothing(),
-            lines: nothing(),
-            marks: nothing(),
-            hovers: nothing(),
-            axis: nothing(),
-        };
+        let mut plot = Self { label: label.to_owned(), height, values, ..Self::default() };
         plot.draw_values();
         plot
     }
@@ -85,12 +76,10 @@ impl Plot {
             let (x, y) = (number(tick.at * 100.0), number(self.height - 7.0));
             // Every other label gives way where there is little room.
             let class = if place % 2 == 1 { " class=other" } else { "" };
-            let anchor = if tick.at > 0.96 {
-                " text-anchor=end"
-            } else if tick.at < 0.04 {
-                " text-anchor=start"
-            } else {
-                ""
+            let anchor = match tick.at {
+                ..0.04 => " text-anchor=start",
+                0.04..=0.96 => "",
+                _ => " text-anchor=end",
             };
             let _ = write!(self.marks, "<text{class}{anchor} x={x}% y={y}>{}</text>", escaped(&tick.label));
         }
@@ -119,25 +108,21 @@ impl Plot {
 
     /// Level strokes, each from one share of the width to another at a value. Those that look the same are drawn once.
     pub fn levels(&mut self, class: &str, strokes: impl Iterator<Item = (f64, f64, f64)>) {
-        let mut drawn: Vec<String> = strokes
+        let drawn: BTreeSet<String> = strokes
             .map(|(from, to, value)| {
                 let y = number(self.y(value));
                 format!("M{} {y}H{}", number(from * WIDTH), number((to * WIDTH).max(from * WIDTH + 0.5)))
             })
             .collect();
-        drawn.sort_unstable();
-        drawn.dedup();
-        let _ = write!(self.lines, "<path class=\"line {class}\" d=\"{}\" />", drawn.concat());
+        let _ = write!(self.lines, "<path class=\"line {class}\" d=\"{}\" />", String::from_iter(drawn));
     }
 
     /// Small dots, where marks would hide each other. Those at one place are drawn once.
     pub fn dots(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {
-        let mut drawn: Vec<String> = points
+        let drawn: BTreeSet<String> = points
             .map(|(share, value)| format!("M{} {}h0", number(share * WIDTH), number(self.y(value).round())))
             .collect();
-        drawn.sort_unstable();
-        drawn.dedup();
-        let _ = write!(self.lines, "<path class=\"dots {class}\" d=\"{}\" />", drawn.concat());
+        let _ = write!(self.lines, "<path class=\"dots {class}\" d=\"{}\" />", String::from_iter(drawn));
     }
 
     /// A bar between two shares of the width, from zero to a value.

@@ -6,7 +6,7 @@
 //! than its slowness, so no error is told.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crc32fast::Hasher;
@@ -88,12 +88,7 @@ fn write(source: &Path, recording: &Recording, path: &Path) -> io::Result<()> {
         file.write_all(bytes)
     };
     put(&header)?;
-    for (start, prices) in recording.starts().iter().zip(recording.prices()) {
-        let mut candle = [0; CANDLE];
-        candle[..8].copy_from_slice(&start.0.to_le_bytes());
-        for (bytes, ticks) in candle[8..].chunks_exact_mut(4).zip(prices) {
-            bytes.copy_from_slice(&ticks.to_le_bytes());
-        }
+    for candle in recording.bytes() {
         put(&candle)?;
     }
     file.write_all(&checksum.finalize().to_le_bytes())?;
@@ -109,22 +104,14 @@ fn header(source: &Path, tick_size: Decimal, count: u64) -> io::Result<[u8; HEAD
     (&mut file).take(SAMPLE).read_to_end(&mut sample)?;
     file.seek(SeekFrom::Start(about.len().saturating_sub(SAMPLE)))?;
     file.take(SAMPLE).read_to_end(&mut sample)?;
-    let mut header = [0; HEADER];
-    let fields: [&[u8]; 6] = [
-        &MAGIC,
-        &about.len().to_le_bytes(),
-        &changed.to_le_bytes(),
-        &crc32fast::hash(&sample).to_le_bytes(),
-        &tick_size.normalize().serialize(),
-        &count.to_le_bytes(),
-    ];
-    let mut rest = header.as_mut_slice();
-    for field in fields {
-        let (place, after) = rest.split_at_mut(field.len());
-        place.copy_from_slice(field);
-        rest = after;
-    }
-    Ok(header)
+    let mut header = Cursor::new([0; HEADER]);
+    header.write_all(&MAGIC)?;
+    header.write_all(&about.len().to_le_bytes())?;
+    header.write_all(&changed.to_le_bytes())?;
+    header.write_all(&crc32fast::hash(&sample).to_le_bytes())?;
+    header.write_all(&tick_size.normalize().serialize())?;
+    header.write_all(&count.to_le_bytes())?;
+    Ok(header.into_inner())
 }
 
 #[cfg(test)]

@@ -58,12 +58,12 @@ impl Candles {
     /// [`MarketError`] when it cannot be opened, is empty, or begins with something wrong.
     pub fn open(path: &Path) -> Result<Self, MarketError> {
         let file = path.display().to_string();
-        let refused = |reason: String| MarketError { file: file.clone(), line: None, column: None, reason };
-        let unreadable = |error: io::Error| refused(format!("cannot be read: {error}"));
+        let unreadable = |error: io::Error| MarketError::of_file(&file, format!("cannot be read: {error}"));
         let mut raw = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
         let zipped = raw.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
         if !zipped && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz")) {
-            return Err(refused("is not a gzip file although its name ends in .gz".to_owned()));
+            let reason = "is not a gzip file although its name ends in .gz";
+            return Err(MarketError::of_file(&file, reason.to_owned()));
         }
         let lines: Box<dyn BufRead + Send> =
             if zipped { Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw))) } else { Box::new(raw) };
@@ -88,7 +88,7 @@ impl Candles {
         };
         candles.first = candles.next_candle()?;
         if candles.first.is_none() {
-            return Err(candles.whole("holds no candle".to_owned()));
+            return Err(MarketError::of_file(&candles.file, "holds no candle".to_owned()));
         }
         Ok(candles)
     }
@@ -224,10 +224,6 @@ impl Candles {
 
     fn here(&self, (column, reason): Complaint) -> MarketError {
         MarketError { file: self.file.clone(), line: Some(self.line), column, reason }
-    }
-
-    fn whole(&self, reason: String) -> MarketError {
-        MarketError { file: self.file.clone(), line: None, column: None, reason }
     }
 }
 

@@ -51,9 +51,14 @@ pub struct MarketError {
 }
 
 impl MarketError {
+    /// The whole file is meant.
+    fn of_file(file: &str, reason: String) -> Self {
+        Self { file: file.to_owned(), line: None, column: None, reason }
+    }
+
     /// A market without a first price.
     pub(super) fn no_price() -> Self {
-        Self { file: "the market".to_owned(), line: None, column: None, reason: "has no price at all".to_owned() }
+        Self::of_file("the market", "has no price at all".to_owned())
     }
 }
 
@@ -100,16 +105,6 @@ pub trait Market {
     /// do so faster than one by one passes over none.
     fn skip(&mut self, _until: Timestamp, _quiet: &Quiet) -> Option<PricePoint> {
         None
-    }
-}
-
-impl<M: Market + ?Sized> Market for Box<M> {
-    fn next(&mut self) -> Result<Option<PricePoint>, MarketError> {
-        (**self).next()
-    }
-
-    fn skip(&mut self, until: Timestamp, quiet: &Quiet) -> Option<PricePoint> {
-        (**self).skip(until, quiet)
     }
 }
 

@@ -136,6 +136,18 @@ impl Recording {
         &self.prices
     }
 
+    /// Each candle as bytes: its first moment and its prices, the low byte first.
+    pub fn bytes(&self) -> impl Iterator<Item = [u8; 24]> {
+        self.starts.iter().zip(&self.prices).map(|(start, prices)| {
+            let mut candle = [0; 24];
+            candle[..8].copy_from_slice(&start.0.to_le_bytes());
+            for (bytes, ticks) in candle[8..].chunks_exact_mut(4).zip(prices) {
+                bytes.copy_from_slice(&ticks.to_le_bytes());
+            }
+            candle
+        })
+    }
+
     /// A price in quote coin.
     pub fn price(&self, ticks: u32) -> Decimal {
         Decimal::from(ticks) * self.tick_size

@@ -88,6 +88,7 @@ mod tests {
 
     use super::super::{Candles, MarketError, Recording};
     use super::*;
+    use crate::temporary_folder::TemporaryFolder;
 
     const FUTURES: &str = "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional\n\
                            1668038401.3712,BTCUSDT,Sell,0.012,15897.0,MinusTick,x,1.9e+10,0.012,190.7\n\
@@ -119,11 +120,8 @@ mod tests {
 
     #[test]
     fn a_recording_of_trades_is_that_of_their_candles() {
-        let path = std::env::temp_dir().join(format!("recompra-trades-{}.csv", std::process::id()));
-        std::fs::write(&path, FUTURES).unwrap();
-        let recording = Recording::read(&path, Decimal::new(1, 1));
-        std::fs::remove_file(&path).unwrap();
-        let recording = recording.unwrap();
+        let folder = TemporaryFolder::new("trades");
+        let recording = Recording::read(&folder.write("t.csv", FUTURES), Decimal::new(1, 1)).unwrap();
         assert_eq!(recording.prices(), [[158_970, 158_000, 159_995, 158_000], [158_010; 4]]);
     }
 
