@@ -2,8 +2,8 @@
 //!
 //! In: the candle file and the tick. Out: the recording, if the copy is whole and was made from this very file, else
 //! none: it is then made again. The copy carries the size, the time of the last change and a checksum of the beginning
-//! and the end of the file that it was made from, and a checksum of itself. Nothing that is wrong with it matters more
-//! than its slowness, so no error is told.
+//! and the end of the file that it was made from, and a checksum of itself. A copy that cannot be used costs
+//! time and nothing else, so no error is reported.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crc32fast::Hasher;
 
+use super::MarketError;
 use super::recording::Recording;
 use crate::core::{Decimal, Timestamp};
 
@@ -18,7 +19,7 @@ use crate::core::{Decimal, Timestamp};
 const MAGIC: [u8; 16] = *b"recompra candle1";
 /// Bytes of one candle.
 const CANDLE: usize = 24;
-/// So much of the beginning and of the end of a file is looked at.
+/// Bytes at each end of the source that its checksum covers.
 const SAMPLE: u64 = 64 * 1024;
 /// Candles that are read or written at once.
 const BATCH: usize = 2048;
@@ -26,15 +27,30 @@ const BATCH: usize = 2048;
 /// What a copy says first: magic, size and time of change of the source, checksum of its ends, tick, candles.
 const HEADER: usize = 16 + 8 + 16 + 4 + 16 + 8;
 
+impl Recording {
+    /// Reads a file of candles, or the faster copy of it that an earlier run left beside it; leaves one if there is none.
+    ///
+    /// # Errors
+    /// As [`Recording::read`].
+    pub fn open(path: &Path, tick_size: Decimal) -> Result<Self, MarketError> {
+        if let Some(recording) = load(path, tick_size) {
+            return Ok(recording);
+        }
+        let recording = Self::read(path, tick_size)?;
+        store(path, &recording);
+        Ok(recording)
+    }
+}
+
 /// Where the copy of a file is.
-pub(super) fn path_of(source: &Path) -> PathBuf {
+fn path_of(source: &Path) -> PathBuf {
     let mut name = source.file_name().unwrap_or_default().to_owned();
     name.push(".recompra-cache");
     source.with_file_name(name)
 }
 
 /// The recording of a file's copy, if it is one.
-pub(super) fn load(source: &Path, tick_size: Decimal) -> Option<Recording> {
+fn load(source: &Path, tick_size: Decimal) -> Option<Recording> {
     let mut file = File::open(path_of(source)).ok()?;
     let length = file.metadata().ok()?.len();
     let mut header = [0; HEADER];
@@ -68,7 +84,7 @@ pub(super) fn load(source: &Path, tick_size: Decimal) -> Option<Recording> {
 }
 
 /// Leaves a copy of a recording beside its file; whoever cannot write there does without.
-pub(super) fn store(source: &Path, recording: &Recording) {
+fn store(source: &Path, recording: &Recording) {
     let path = path_of(source);
     let mut unfinished = path.clone();
     unfinished.as_mut_os_string().push(format!(".{}", std::process::id()));

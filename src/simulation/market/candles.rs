@@ -16,24 +16,20 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::Sub;
 use std::path::Path;
-use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 
-pub use super::columns::Candle;
+pub use super::candle::{Candle, points};
+use super::candle::{QUARTER, Row, in_ticks};
 use super::columns::{Complaint, Layout, is_header};
-use super::plain::{self, Row, Tick};
-use super::recording::in_ticks;
+use super::plain::{self, Tick};
 use super::trades::{Minutes, TradeLayout};
 use super::{Market, MarketError, PricePoint};
 use crate::core::{Decimal, Timestamp};
 
 /// Bytes of one line; no candle is longer.
 const LONGEST_LINE: u64 = 4096;
-/// Between the four points of a candle.
-pub(super) const QUARTER: Duration = Duration::from_secs(15);
 
 /// A candle file being read.
 pub struct Candles {
@@ -240,23 +236,6 @@ impl Market for Candles {
 
 fn text_of(bytes: &[u8]) -> Result<&str, Complaint> {
     std::str::from_utf8(bytes).map_err(|_| (None, "the line is not text (UTF-8)".to_owned()))
-}
-
-/// The four points of a candle; see the module's documentation.
-pub fn points(candle: &Candle) -> [PricePoint; 4] {
-    let prices = in_order(candle.open, candle.high, candle.low, candle.close);
-    [0, 1, 2, 3].map(|quarter| PricePoint::new(moment(candle.start, quarter), prices[quarter]))
-}
-
-/// The four prices of a candle in the order in which they are played, in whatever unit they are counted.
-pub(super) fn in_order<P: Copy + PartialOrd + Sub<Output = P>>(open: P, high: P, low: P, close: P) -> [P; 4] {
-    let high_first = high - open < open - low;
-    if high_first { [open, high, low, close] } else { [open, low, high, close] }
-}
-
-/// When one of the four prices is played.
-pub(super) fn moment(start: Timestamp, quarter: usize) -> Timestamp {
-    start.after(QUARTER * u32::try_from(quarter).unwrap_or(0))
 }
 
 #[cfg(test)]

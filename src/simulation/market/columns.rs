@@ -1,5 +1,6 @@
 //! Reads one line of a candle file: which column is which, moments and prices.
 
+use super::candle::Candle;
 use crate::core::{Decimal, Timestamp, money};
 
 /// The columns that are read, in the order they have in a file without a header.
@@ -13,23 +14,8 @@ pub(super) const TIMESTAMP_NAMES: [&str; 10] =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout([Option<usize>; 6]);
 
-/// What is wrong with a line: the column, if it is one, and what and what is allowed.
+/// A complaint about a line: its column, if one is wrong, and then what is wrong and what is allowed.
 pub(super) type Complaint = (Option<&'static str>, String);
-
-/// One minute of a market.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candle {
-    /// Its first moment.
-    pub start: Timestamp,
-    /// First price.
-    pub open: Decimal,
-    /// Highest price.
-    pub high: Decimal,
-    /// Lowest price.
-    pub low: Decimal,
-    /// Last price.
-    pub close: Decimal,
-}
 
 pub(super) fn fields(line: &str) -> impl Iterator<Item = &str> {
     line.split(',').map(|field| field.trim().trim_matches('"').trim())

@@ -2,8 +2,12 @@
 //!
 //! A source knows nothing of the exchange; it is read by whoever moves the market ([`super::driver`],
 //! [`super::lockstep`]).
+//!
+//! Of the files about candles, each knows only those before it: `candle`, `columns`, `plain` and `trades`, `candles`,
+//! `recording`, `cache`.
 
 mod cache;
+mod candle;
 pub mod candles;
 mod columns;
 mod plain;

@@ -3,15 +3,12 @@
 //! In: a line. Out: a candle in whole ticks, the same that [`Layout::read`] would give, or `None` for a line that is not
 //! plain or in which anything is wrong: it is then read, or refused with its reason, by [`Layout::read`].
 
-use super::candles::in_order;
+use super::candle::{Row, in_order};
 use super::columns::Layout;
 use crate::core::{Decimal, Timestamp};
 
 /// More digits could overflow what is computed here.
 const MOST_DIGITS: usize = 17;
-
-/// A candle in whole ticks: its first moment, and its prices in the order in which they are played.
-pub(super) type Row = (Timestamp, [u32; 4]);
 
 /// The size of a tick as `units · 10^-scale`.
 #[derive(Clone, Copy, Debug)]
@@ -129,8 +126,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::candles::points;
-    use super::super::recording::ticks;
+    use super::super::candle::in_ticks;
     use super::*;
     use rand::rngs::SmallRng;
     use rand::{RngExt as _, SeedableRng as _};
@@ -138,8 +134,7 @@ mod tests {
     /// What the careful reader makes of a line.
     fn carefully(line: &str, tick_size: Decimal) -> Option<Row> {
         let candle = Layout::default_order().read(line).ok()?;
-        let [open, second, third, close] = points(&candle).map(|point| ticks(point.price, tick_size));
-        Some((candle.start, [open?, second?, third?, close?]))
+        Some((candle.start, in_ticks(&candle, tick_size)?))
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::ops::Range;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
-use super::cache;
-use super::candles::{self, Candle, Candles, QUARTER};
+use super::candle::{self, Candle, QUARTER, in_ticks, ticks};
+use super::candles::Candles;
 use super::{Market, MarketError, PricePoint, Quiet};
 use crate::core::{Decimal, Timestamp, money};
 
@@ -69,19 +69,6 @@ impl Recording {
         while let Some((start, prices)) = candles.next_in_ticks(tick_size)? {
             recording.push_ticks(start, prices);
         }
-        Ok(recording)
-    }
-
-    /// Reads a file of candles, or the faster copy of it that an earlier run left beside it; leaves one if there is none.
-    ///
-    /// # Errors
-    /// As [`Recording::read`].
-    pub fn open(path: &FilePath, tick_size: Decimal) -> Result<Self, MarketError> {
-        if let Some(recording) = cache::load(path, tick_size) {
-            return Ok(recording);
-        }
-        let recording = Self::read(path, tick_size)?;
-        cache::store(path, &recording);
         Ok(recording)
     }
 
@@ -173,7 +160,7 @@ impl Recording {
 
     /// When one of a candle's four prices is played.
     pub fn moment(start: Timestamp, quarter: usize) -> Timestamp {
-        candles::moment(start, quarter)
+        candle::moment(start, quarter)
     }
 
     /// The first of these candles that has a price below `low` or above `high`.
@@ -202,17 +189,6 @@ impl Recording {
     }
 }
 
-/// A candle's prices in the order in which they are played; `None` if one is too large.
-pub(super) fn in_ticks(candle: &Candle, tick_size: Decimal) -> Option<[u32; 4]> {
-    let [open, second, third, close] = candles::points(candle).map(|point| ticks(point.price, tick_size));
-    Some([open?, second?, third?, close?])
-}
-
-/// A price as whole ticks, rounded down; `None` if it is too large.
-pub(super) fn ticks(price: Decimal, tick_size: Decimal) -> Option<u32> {
-    money::quotient_floor(price, tick_size, Decimal::ONE).and_then(|ticks| u32::try_from(ticks).ok())
-}
-
 /// A recording being played.
 #[derive(Clone, Debug)]
 pub struct Tape<'r> {
@@ -227,7 +203,7 @@ impl Tape<'_> {
     fn point(&self, candle: usize, quarter: usize) -> Option<PricePoint> {
         let start = *self.recording.starts.get(candle)?;
         let price = self.recording.price(self.recording.played(candle, self.path)[quarter]);
-        Some(PricePoint::new(candles::moment(start, quarter), price))
+        Some(PricePoint::new(candle::moment(start, quarter), price))
     }
 
     /// The first candle, not before the next one, that is not wholly over by `until` or leaves the range.
@@ -268,7 +244,7 @@ impl Market for Tape<'_> {
             }
             while let Some(start) = starts.get(self.candle).filter(|_| whole || self.quarter > 0) {
                 let price = self.recording.played(self.candle, self.path)[self.quarter];
-                if price < low || price > high || candles::moment(*start, self.quarter) > until {
+                if price < low || price > high || candle::moment(*start, self.quarter) > until {
                     break;
                 }
                 self.quarter = (self.quarter + 1) % 4;

@@ -4,7 +4,8 @@
 //! one trade a line, in order of time. Out: a candle for each minute in which there was a trade. What can go wrong: a line
 //! that holds no trade, or trades that are not in order.
 
-use super::columns::{Candle, Complaint, TIMESTAMP_NAMES, fields, read_moment, read_price, read_volume};
+use super::candle::Candle;
+use super::columns::{Complaint, TIMESTAMP_NAMES, fields, read_moment, read_price, read_volume};
 use crate::core::{Decimal, Timestamp};
 
 const MINUTE: i64 = 60_000;
