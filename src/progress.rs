@@ -1,4 +1,4 @@
-//! How far something long is: a bar on standard error, where that is a terminal.
+//! The progress of something long: a bar on standard error, if that is a terminal.
 //!
 //! In: how much there is to do, and now and then how much is done. Out: one line, drawn again in its place and gone at the
 //! end. Nothing can go wrong: where nobody reads it, it is not drawn.
@@ -28,7 +28,7 @@ impl Progress {
         Self { is_shown, known, all, begun: Instant::now(), drawn: None }
     }
 
-    /// So much is `done`, which people call `words`.
+    /// Shows that `done` is finished; `words` say it for people.
     pub fn show(&mut self, done: u64, words: &str) {
         if self.is_shown && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());

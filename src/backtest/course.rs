@@ -40,7 +40,7 @@ pub struct Course {
     pub positions: Vec<Position>,
     /// Every fill, if they are wanted.
     pub trades: Option<Vec<Trade>>,
-    /// The most that what is held and what was offered to buy cost at once, in quote coin.
+    /// The most capital in use at once, for what is held and for resting buys, in quote coin.
     pub most_bound: Decimal,
     /// From its opening to its end, of the cycle that took longest; one that is still open does not count.
     pub longest_cycle: Duration,

@@ -32,7 +32,7 @@ pub struct Summary {
     pub held_cost: Decimal,
     /// What everything came to: cash moved, and what is held at the last price.
     pub equity: Decimal,
-    /// The most that what was held and what was offered to buy cost at once.
+    /// The most capital in use at once, for what is held and for resting buys.
     pub most_bound: Decimal,
     /// The largest fall of the equity from a peak, marked to the market.
     pub drawdown: Decimal,

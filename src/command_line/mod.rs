@@ -1,7 +1,7 @@
 //! The command line: words in, a [`CommandLine`] out, or what to print instead and with which exit code.
 //!
-//! The grammar is data for help, shell completion and man page alike. Nothing is done here: files are opened
-//! and numbers are used by the command itself.
+//! The grammar is also the data for help, shell completion and man page. Nothing is done here: the commands open the
+//! files and use the numbers.
 
 mod commands;
 mod fetch;
@@ -88,7 +88,7 @@ pub struct MarketOptions {
 /// `recompra paper`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paper {
-    /// End after so many cycles; `None` leaves it to the command.
+    /// End after this many cycles; `None` leaves it to the command.
     pub cycles: Option<u64>,
     /// The market.
     pub market: MarketOptions,

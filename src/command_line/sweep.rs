@@ -26,7 +26,7 @@ pub struct SweepRun {
     pub config: Option<PathBuf>,
     /// `KEY=FROM..TO/STEP` or `KEY=A,B,C`, one for each parameter.
     pub set: Vec<String>,
-    /// Only so many sets, drawn from all.
+    /// Only this many sets, drawn from all.
     pub sample: Option<u64>,
     /// Decides which are drawn.
     pub seed: u64,

@@ -24,9 +24,9 @@ use crate::state_directory::StateDirectory;
 const KEPT_ON_DEMO: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the others do.
 const KEPT: Duration = Duration::from_secs(730 * 24 * 3600);
-/// What is about to be forgotten may be forgotten while it is asked for.
+/// The exchange may drop its oldest executions while it is asked for them.
 const MARGIN: Duration = Duration::from_secs(60);
-/// A running bot may not have booked yet what the exchange already tells: so often it is looked at again.
+/// How many looks are taken: a running bot may not have booked yet what the exchange already reports.
 const LOOKS: u32 = 5;
 /// The pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);

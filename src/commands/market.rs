@@ -35,7 +35,7 @@ pub fn listing(symbol: &str) -> Listing {
     })
 }
 
-/// The same, where market orders trade so many per cent worse than the best price.
+/// The same, but market orders trade this many per cent worse than the best price.
 pub fn slipping(symbol: &str, percent: Decimal) -> Listing {
     Listing { slippage: money::fraction(percent), ..listing(symbol) }
 }

@@ -25,7 +25,7 @@ use crate::progress::Progress;
 const MINUTE: i64 = 60_000;
 /// A candle counts as closed so long after its end: the last trades of a minute may be told late.
 const SETTLED: Duration = Duration::from_secs(5);
-/// So often a question is asked again that brought no answer.
+/// How many times a question is asked until there is an answer.
 const ATTEMPTS: u32 = 5;
 /// The first wait before that; each further one is twice as long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// How many they are.
+    /// How many minutes are missing.
     pub fn minutes(self) -> i64 {
         (self.to.0 - self.from.0) / MINUTE
     }

@@ -296,7 +296,7 @@ pub fn tls(roots: &TlsRoots) -> Vec<Finding> {
     }]
 }
 
-/// What could not even be looked at.
+/// Something that could not be checked at all.
 pub fn failed(about: &'static str, failure: &Failure) -> Vec<Finding> {
     vec![Finding::problem(about, failure.code, failure.message.clone(), "correct that first")]
 }

@@ -398,7 +398,7 @@ fn percentage(fraction: Decimal) -> String {
     format!("{} %", shown(fraction * Decimal::ONE_HUNDRED))
 }
 
-/// A number with so many digits as people read; `…` stands for the rest.
+/// A number cut to the digits that people read; `…` stands for the rest.
 fn shown(value: Decimal) -> String {
     let full = text(value);
     let digits = full.bytes().filter(u8::is_ascii_digit).count();

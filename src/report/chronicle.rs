@@ -15,7 +15,7 @@ use crate::core::record::{ExitCause, Record};
 use crate::core::time::Timestamp;
 use crate::engine::ports::Observer;
 
-/// By whom and by what was traded.
+/// Who traded, and by which parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trader {
     /// The program's version.
@@ -24,7 +24,7 @@ pub struct Trader {
     pub environment: String,
     /// The bot's name.
     pub bot: String,
-    /// What it traded by.
+    /// Its parameters.
     pub parameters: Parameters,
 }
 
@@ -63,7 +63,7 @@ pub struct Resting {
 pub struct Bound {
     /// From when on.
     pub time: Timestamp,
-    /// What is held has cost so much.
+    /// What is held has cost this much.
     pub held: Decimal,
     /// What resting buys can still cost.
     pub offered: Decimal,
@@ -86,7 +86,7 @@ pub struct Chronicle {
     pub resting: Vec<Resting>,
     /// Each change.
     pub bound: Vec<Bound>,
-    /// What was told of before the first record that is there: cycles that only the sums know.
+    /// Cycles from before the first record that is left: only the sums know them.
     pub forgotten_cycles: u64,
     /// Where in `resting` each order is that still rests.
     live: BTreeMap<OrderKey, usize>,

@@ -1,4 +1,4 @@
-//! By what was traded, and what rests at the end.
+//! The parameters of the run, and what rests at its end.
 //!
 //! In: a report. Out: HTML.
 

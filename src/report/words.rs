@@ -8,7 +8,7 @@ use super::calendar::Date;
 use crate::core::money::{self, Decimal};
 use crate::core::time::Timestamp;
 
-/// With so many decimals, and thousands apart: `−12,345.60`.
+/// With this many decimals, and thousands separated: `−12,345.60`.
 pub fn rounded(value: Decimal, decimals: u32) -> String {
     let rounded = value.round_dp(decimals);
     let rounded = if rounded.is_zero() { Decimal::ZERO } else { rounded };
@@ -22,7 +22,7 @@ pub fn signed(value: Decimal, decimals: u32) -> String {
     if positive { format!("+{text}") } else { text }
 }
 
-/// Every digit, and thousands apart.
+/// Every digit, with thousands separated.
 pub fn exact(value: Decimal) -> String {
     apart(&money::text(value))
 }

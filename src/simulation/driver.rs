@@ -17,7 +17,7 @@ use crate::core::Timestamp;
 /// How fast a market's time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// So many times faster than the wall clock.
+    /// This many times faster than the wall clock.
     Times(u32),
     /// Without waiting.
     Unpaced,

@@ -39,7 +39,7 @@ use crate::engine::ports::{AdjustableClock, Clock, Feed, Signal, StopWish};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A pause shorter than this is saved up for a later one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-/// Whoever is later than this does not hurry to catch up.
+/// A lag above this is not caught up.
 const LARGEST_LAG: Duration = Duration::from_millis(100);
 /// How far time may pass in one wait after the market has ended.
 pub(super) const AFTER_THE_END: Duration = Duration::from_secs(24 * 3600);

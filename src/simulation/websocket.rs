@@ -1,6 +1,6 @@
 //! One WebSocket connection of the server, after its handshake.
 //!
-//! Two threads: this one reads, the other writes. Everything that goes out (pushes, answers, pongs, the closing
+//! It has two threads: one reads, the other writes. Everything that goes out (pushes, answers, pongs, the closing
 //! handshake) passes through one channel to the writing thread, so that frames never interleave and a push
 //! leaves as soon as it is queued.
 

@@ -9,10 +9,10 @@ use std::ops::Range;
 
 use crossbeam_channel::unbounded;
 
-/// So many numbers a thread may be ahead of the oldest that is not done.
+/// How far ahead of the oldest unfinished number the work may run, for each thread.
 const AHEAD: u64 = 16;
 
-/// Does the work on so many threads; hands each result over until `take` fails.
+/// Does the work on this many threads, and hands over each result until `take` fails.
 ///
 /// # Errors
 /// The error of `take`; what is not handed over by then is lost.

@@ -77,7 +77,7 @@ pub(crate) use results::tests::{head, measures};
 use results::{SetOutcome, SetResult};
 use space::Space;
 
-/// Why values of the axes make no parameters.
+/// Why values of the axes are not valid parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidParameters {
     /// The parameter that the reason is about.
@@ -86,7 +86,7 @@ pub struct InvalidParameters {
     pub reason: String,
 }
 
-/// Makes parameters of an axis's values, or says why they are none.
+/// Turns values of the axes into parameters, or says why they are not valid.
 pub type Read<'a> = &'a (dyn Fn(&[(&str, &str)]) -> Result<Parameters, InvalidParameters> + Sync);
 
 /// What all backtests of a sweep have in common.
@@ -113,7 +113,7 @@ impl Sweep<'_> {
     /// What comes of one set.
     ///
     /// # Errors
-    /// [`Obstacle`]: something that is no matter of the parameters.
+    /// [`Obstacle`]: something that has nothing to do with the parameters.
     pub fn line(&self, number: u64) -> Result<SetResult, Obstacle> {
         let set = self.space.set(number);
         let parameters = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

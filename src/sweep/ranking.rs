@@ -1,7 +1,7 @@
 //! The best sets, and what the others came to.
 //!
-//! In: the lines of results, one after another. Out: the first `top` of them, sums over all, and the refused ones by what
-//! they were refused for. The memory does not grow with the number of lines.
+//! In: the lines of results, one after another. Out: the first `top` of them, sums over all, and the refused sets by the
+//! reason. The memory does not grow with the number of lines.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

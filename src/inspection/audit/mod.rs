@@ -19,7 +19,7 @@ use crate::core::{Decimal, Timestamp};
 use crate::engine::ports::Balance;
 use crate::journal::History;
 
-/// What happened so shortly before the journal's last entry may have been on its way still.
+/// What happened this shortly before the journal's last entry may still have been on its way.
 const NEWS: Duration = Duration::from_secs(10);
 
 /// What the exchange says.
