@@ -223,8 +223,9 @@ impl Engine<'_> {
 
     /// The exchange has taken something from this key: it no longer refuses.
     pub(super) fn accepted(&mut self) -> Result<(), Failure> {
+        self.contact.refused = None;
         let cause = AlarmCause::Refused;
-        if self.contact.refused.take().is_some() && self.books.ledger.alarms.contains_key(&cause) {
+        if self.books.ledger.alarms.contains_key(&cause) {
             info!("the exchange no longer refuses");
             return self.record(vec![Record::AlarmCleared { cause }]);
         }

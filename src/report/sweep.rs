@@ -339,7 +339,7 @@ mod tests {
 
     fn head() -> Head {
         let axis = |text| Axis::parse(text).unwrap();
-        let head = results::tests::head(4, None);
+        let head = crate::sweep::head(4, None);
         Head {
             market: MarketHead { file: "b<.csv".to_owned(), ..head.market },
             parameters: json!({ "symbol": "BTCUSDT" }),
@@ -352,7 +352,7 @@ mod tests {
     fn result(step: &str, rebuys: &str, first: i64, second: Option<i64>) -> SetResult {
         // Two decimals.
         let part = |measure: i64| {
-            Box::new(Measures { equity_percent: Decimal::new(measure, 2), ..results::tests::measures(0, 2) })
+            Box::new(Measures { equity_percent: Decimal::new(measure, 2), ..crate::sweep::measures(0, 2) })
         };
         let parameters = [("rebuy_step_percent", step), ("max_rebuys", rebuys)];
         SetResult {

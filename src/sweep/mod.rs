@@ -72,6 +72,8 @@ use crate::engine::Failure;
 use crate::simulation::Exchange;
 use crate::simulation::market::{Path, Recording};
 use measures::Measures;
+#[cfg(test)]
+pub(crate) use results::tests::{head, measures};
 use results::{SetOutcome, SetResult};
 use space::Space;
 
