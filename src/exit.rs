@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::engine;
 use crate::engine::ports::{Fault, FaultKind};
 use crate::journal::Damage;
+use crate::printable::printable;
 
 /// The exit codes. Scripts and supervisors depend on them: none ever changes its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +68,7 @@ impl From<Fault> for Failure {
             FaultKind::ConfigurationRefused => Exit::Configuration,
             _ => Exit::Unreachable,
         };
-        Self::new(code, fault)
+        Self::new(code, printable(&fault.to_string()))
     }
 }
 
@@ -90,7 +91,7 @@ impl From<engine::Failure> for Failure {
             engine::Failure::ConfigurationRefused(_) | engine::Failure::Ladder(_) => Exit::Configuration,
             engine::Failure::Journal(_) => Exit::State,
         };
-        Self::new(code, failure)
+        Self::new(code, printable(&failure.to_string()))
     }
 }
 

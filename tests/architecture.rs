@@ -72,7 +72,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "exit",
-        may_import: &["engine", "journal"],
+        may_import: &["engine", "journal", "printable"],
         because: "an exit code says what a failure means to a supervisor, whichever part met it",
     },
     Part {
@@ -86,6 +86,7 @@ const PARTS: &[Part] = &[
             "exit",
             "journal::History",
             "narrator",
+            "printable",
         ],
         because: "an inspection explains what it is handed: it reads no file, asks nobody, and knows no command",
     },

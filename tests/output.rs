@@ -101,3 +101,23 @@ fn a_full_disk_under_standard_output_is_74() {
         assert!(said.contains("standard output: No space left on device"), "{arguments:?}: {said}");
     }
 }
+
+#[test]
+fn what_the_exchange_says_reaches_no_terminal_as_it_is() {
+    let venue = Venue::new("output-foreign", account());
+    let config = venue.configure("btc", STRATEGY);
+    // An alarm in the exchange's words, as it stands in a journal.
+    let old = include_str!("journals/format-1.jsonl");
+    let alarm = "\"type\":\"alarmed\",\"cause\":\"lost_history\",\"message\":\"bad\\u001b[2J\\u009bword\\u000aforged\"";
+    let body = format!("\"n\":{},\"time\":1900000000000,{alarm}}}", old.lines().count());
+    let line = format!("{{\"sum\":\"{:08x}\",{body}\n", crc32fast::hash(body.as_bytes()));
+    std::fs::create_dir_all(venue.state()).unwrap();
+    std::fs::write(venue.journal(), old.to_owned() + &line).unwrap();
+    for arguments in [&["status"][..], &["status", "--json"], &["doctor"]] {
+        let (_, out, error) = kit::outcome(&[arguments, &["--config", &config]].concat());
+        let shown = out.clone() + &error;
+        assert!(!shown.contains(['\x1b', '\u{9b}']), "{arguments:?}: {shown:?}");
+        assert!(!shown.lines().any(|line| line.starts_with("forged")), "{arguments:?}: {shown}");
+        assert!(arguments[0] == "doctor" || out.contains("bad\\u001b[2J\\u009bword\\nforged"), "{arguments:?}: {out}");
+    }
+}

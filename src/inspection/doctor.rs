@@ -20,6 +20,7 @@ use crate::core::parameters::Parameters;
 use crate::core::{Decimal, Timestamp, ladder};
 use crate::engine::ports::{Balance, Fault};
 use crate::exit::{Exit, Failure};
+use crate::printable::printable;
 
 /// Bybit refuses what is signed more than this ahead of its clock.
 const MOST_AHEAD: Duration = Duration::from_secs(1);
@@ -333,9 +334,9 @@ impl Diagnosis {
                 Gravity::Problem(_) => ("problem", "31"),
             };
             let word = if colour { format!("\x1b[{code}m{word:8}\x1b[0m") } else { format!("{word:8}") };
-            let _ = writeln!(out, "{word} {}: {}", finding.about, finding.found);
+            let _ = writeln!(out, "{word} {}: {}", printable(finding.about), printable(&finding.found));
             if !finding.advice.is_empty() {
-                let _ = writeln!(out, "         → {}", finding.advice);
+                let _ = writeln!(out, "         → {}", printable(&finding.advice));
             }
         }
         let count = |wanted: fn(&Gravity) -> bool| self.findings.iter().filter(|one| wanted(&one.gravity)).count();

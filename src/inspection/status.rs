@@ -10,6 +10,7 @@ use crate::core::ledger::{Cycle, Ledger, Order};
 use crate::core::money::text;
 use crate::core::order::OrderKey;
 use crate::narrator::{cycles, moment, signed};
+use crate::printable::printable;
 
 /// What the journal adds up to, ready to be shown.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,7 @@ impl Status<'_> {
             let _ = writeln!(out, "fees paid: {}", fees.join(", "));
         }
         if let Some(alarm) = ledger.alarm() {
-            let _ = writeln!(out, "ALARM, no new buys: {alarm}");
+            let _ = writeln!(out, "ALARM, no new buys: {}", printable(&alarm));
         }
         match &ledger.cycle {
             Some(cycle) => cycle_text(cycle, base, quote, &mut out),

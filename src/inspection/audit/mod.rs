@@ -16,6 +16,7 @@ use crate::core::record::Record;
 use crate::core::{Decimal, Timestamp};
 use crate::engine::ports::Balance;
 use crate::journal::History;
+use crate::printable::printable;
 
 /// What happened so shortly before the journal's last entry may have been on its way still.
 const NEWS: Duration = Duration::from_secs(10);
@@ -107,6 +108,8 @@ pub fn compare(bot: &BotName, history: &History, books: &Books, opening: &BTreeM
 impl Audit {
     fn differ(&mut self, subject: impl Into<String>, journal: impl Into<String>, exchange: impl Into<String>) {
         let (subject, journal, exchange) = (subject.into(), journal.into(), exchange.into());
+        let shown = |text: String| printable(&text).into_owned();
+        let (subject, journal, exchange) = (shown(subject), shown(journal), shown(exchange));
         self.differences.push(Difference { subject, journal, exchange });
     }
 
