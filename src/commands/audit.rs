@@ -56,7 +56,7 @@ pub fn audit(options: &command_line::Audit, variables: Variables<'_>) -> Result<
     } else {
         output::print(&audit.report())?;
     }
-    Ok(if audit.differences.is_empty() { Exit::Finished } else { Exit::Difference })
+    Ok(if audit.differences.is_empty() { Exit::Finished } else { Exit::Amiss })
 }
 
 fn look(
