@@ -15,8 +15,9 @@ use crate::printable::printable;
 pub enum Exit {
     /// Finished, or stopped as asked.
     Finished = 0,
-    /// `audit` found a difference between journal and exchange: a person must look.
-    Difference = 1,
+    /// All was done and something is amiss: `audit` found a difference between journal and exchange, or a `stop` left an order
+    /// resting. A person must look.
+    Amiss = 1,
     /// The command line is wrong.
     CommandLine = 64,
     /// The journal is damaged beyond its torn tail: a person must look.

@@ -64,6 +64,7 @@ pub mod core;
 pub mod download;
 pub mod engine;
 pub mod exit;
+pub mod hang_up;
 pub mod http;
 pub mod inspection;
 pub mod journal;

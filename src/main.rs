@@ -8,10 +8,11 @@ use recompra::commands::{
     audit, backtest, doctor, exchange, explain, fetch, paper, plan, report, run, status, stop, sweep,
 };
 use recompra::exit::{Exit, Failure};
-use recompra::{logging, output};
+use recompra::{hang_up, logging, output};
 
 fn main() -> ExitCode {
     exit_on_panic();
+    hang_up::keep_ignored();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let CommandLine { verbosity, command } = match command_line::parse(&words) {
         Ok(parsed) => parsed,

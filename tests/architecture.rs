@@ -118,6 +118,7 @@ const PARTS: &[Part] = &[
         because: "the log needs moments, and a way out",
     },
     Part { name: "output", may_import: &["exit", "printable"], because: "an output does not know what it carries" },
+    Part { name: "hang_up", may_import: &[], because: "a signal knows no command" },
     Part { name: "printable", may_import: &[], because: "foreign text is made printable without knowing whose it is" },
     Part { name: "wall_clock", may_import: &["core"], because: "a clock only tells moments" },
     Part { name: "temporary_folder", may_import: &[], because: "a folder for tests knows no test" },

@@ -12,7 +12,7 @@ use recompra::exit::Exit;
 /// Exit codes by what a supervisor should do, which the grammar does not know.
 const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::Finished, "finished, or stopped as asked; with run --cron also: it is running already"),
-    (Exit::Difference, "audit found a difference: a person must look"),
+    (Exit::Amiss, "audit found a difference, or stop left an order resting: a person must look"),
     (Exit::CommandLine, "the command line is wrong"),
     (Exit::JournalDamaged, "the journal is damaged, or of a newer version: a person must look"),
     (Exit::Unreachable, "the exchange could not be reached: start again later"),

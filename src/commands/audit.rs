@@ -51,7 +51,7 @@ pub fn audit(options: &command_line::Audit, variables: Variables<'_>) -> Result<
         std::thread::sleep(LOOK_AGAIN);
     };
     show(options.json, || audit.json(), || audit.report())?;
-    Ok(if audit.differences.is_empty() { Exit::Finished } else { Exit::Difference })
+    Ok(if audit.differences.is_empty() { Exit::Finished } else { Exit::Amiss })
 }
 
 fn look(

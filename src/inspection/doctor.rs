@@ -334,7 +334,7 @@ impl Diagnosis {
                 Gravity::Problem(_) => ("problem", "31"),
             };
             let word = if colour { format!("\x1b[{code}m{word:8}\x1b[0m") } else { format!("{word:8}") };
-            let _ = writeln!(out, "{word} {}: {}", printable(&finding.about), printable(&finding.found));
+            let _ = writeln!(out, "{word} {}: {}", printable(finding.about), printable(&finding.found));
             if !finding.advice.is_empty() {
                 let _ = writeln!(out, "         → {}", printable(&finding.advice));
             }

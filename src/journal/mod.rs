@@ -39,6 +39,7 @@
 //! further step, and leaves what it knows in the folder.
 
 mod file;
+mod fitting;
 mod forgetful;
 mod history;
 mod line;
@@ -46,6 +47,7 @@ mod recovery;
 mod storage;
 
 pub use file::JournalFile;
+pub use fitting::AsItFits;
 pub use forgetful::Forgetful;
 pub use history::{History, history, read};
 pub use line::FORMAT;

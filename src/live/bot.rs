@@ -17,7 +17,7 @@ use crate::core::strategy::Goal;
 use crate::engine::ports::{JournalError, Signal, StopWish};
 use crate::engine::{self, Engine, EngineConfig, Outcome, World};
 use crate::exit::{Exit, Failure};
-use crate::journal::{FileStorage, JournalFile, Keeper, Recovery};
+use crate::journal::{AsItFits, FileStorage, JournalFile, Keeper, Recovery};
 use crate::narrator::{Form, Narrator};
 use crate::output::{self, Lossy};
 use crate::state_directory::StateDirectory;
@@ -52,11 +52,13 @@ pub fn trade(
     let clock = connection.clock.clone();
     let mut feed = LiveFeed::new(received, &clock, Some(directory), Some(journal.held()));
     let mut narrator = Narrator::new(Lossy, form);
+    // Cancelling needs no journal: what it cannot hold is found again on the exchange.
+    let mut as_it_fits = AsItFits::new(&mut journal, goal == Goal::Cancel);
     let world = World {
         exchange: &mut connection.client,
         feed: &mut feed,
         clock: &clock,
-        journal: &mut journal,
+        journal: &mut as_it_fits,
         observer: &mut narrator,
     };
     let settings = EngineConfig::new(config.bot.clone(), config.environment.name(), config.parameters.clone(), goal);
@@ -98,7 +100,10 @@ fn storage_failure(directory: &StateDirectory, error: &std::io::Error) -> Failur
 }
 
 /// One bot, one state directory: going on from another's journal would trade by its orders and its money.
-fn refuse_foreign(config: &Config, directory: &StateDirectory, recovery: &Recovery) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure`] that says whose directory it is.
+pub fn refuse_foreign(config: &Config, directory: &StateDirectory, recovery: &Recovery) -> Result<(), Failure> {
     let configured = Keeper {
         bot: config.bot.clone(),
         environment: config.environment.name().to_owned(),

@@ -14,7 +14,7 @@ mod exchange;
 mod feed;
 mod sane_clock;
 
-pub use bot::{on_signals, state_failure, trade};
+pub use bot::{on_signals, refuse_foreign, state_failure, trade};
 pub use exchange::{LiveExchange, read_credentials};
 pub use feed::LiveFeed;
 pub use sane_clock::is_unset;

@@ -144,8 +144,11 @@ impl StateDirectory {
     pub fn ask_for_stop(&self, close: bool) -> io::Result<()> {
         // Under its own name at once: a reader never sees half of it.
         let new = self.path.join("STOP.new");
-        fs::write(&new, if close { "close\n" } else { "cancel\n" })?;
-        fs::rename(new, self.stop_file())
+        let written = fs::write(&new, if close { "close\n" } else { "cancel\n" });
+        written.and_then(|()| fs::rename(&new, self.stop_file())).inspect_err(|_| {
+            // On a full disk half of it is of no use.
+            let _ = fs::remove_file(&new);
+        })
     }
 }
 

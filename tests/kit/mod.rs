@@ -73,6 +73,11 @@ impl Venue {
         self.server.address()
     }
 
+    /// From here on nobody answers.
+    pub fn close(&mut self) {
+        self.server.stop();
+    }
+
     /// A configuration for this exchange.
     pub fn configure(&self, bot: &str, strategy: &str) -> String {
         self.configure_behind(self.address(), bot, strategy)

@@ -110,7 +110,7 @@ fn invariant_9_catches_a_bot_that_asks_too_much() {
 
 #[test]
 fn invariant_12_catches_a_bot_that_leaves_its_post() {
-    assert_eq!(broken_by(Sabotage::TakesRefusalForTheKey, &[(Fault::CodeRefused, 0.1)]), [12]);
+    assert_eq!(broken_by(Sabotage::LeavesItsPost, &[(Fault::Stop, 0.05)]), [12]);
 }
 
 #[test]

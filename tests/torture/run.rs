@@ -13,7 +13,7 @@ use recompra::journal::JournalFile;
 use super::disk::DiskHandle;
 use super::faults::Counts;
 use super::invariants::{Violation, Watcher};
-use super::sabotage::{Forgetful, Saboteur};
+use super::sabotage::{Forgetful, Sabotage, Saboteur};
 use super::stream::FeedHandle;
 use super::wire::Wire;
 use super::world::{Broken, ClockHandle, Death, Options, World};
@@ -127,7 +127,10 @@ fn life(world: &Rc<RefCell<World>>) {
         journal: &mut Forgetful { journal, world: Rc::clone(world) },
         observer: &mut Watcher(Rc::clone(world)),
     };
-    let outcome = Engine::new(outside, config, recovery.ledger).run();
+    let mut outcome = Engine::new(outside, config, recovery.ledger).run();
+    if sabotage == Some(Sabotage::LeavesItsPost) && matches!(outcome, Ok(Outcome::Stopped)) {
+        outcome = Err(Failure::KeyRefused("sabotage".to_owned()));
+    }
     let world = &mut *world.borrow_mut();
     world.say(&format!("ended: {outcome:?}"));
     world.conditions.together = None;

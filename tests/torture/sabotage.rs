@@ -37,8 +37,8 @@ pub(crate) enum Sabotage {
     SeesNoFall,
     /// Each look at the exchange asks the same thing fifty times.
     AsksFiftyTimes,
-    /// A refused order is taken for a refused key.
-    TakesRefusalForTheKey,
+    /// A stop ends it as a refused key would.
+    LeavesItsPost,
     /// The journal is written to whenever it is synced, although nothing has happened.
     WritesForNothing,
 }
@@ -123,9 +123,6 @@ impl<E: Exchange> Exchange for Saboteur<E> {
             (Ok(_), Some(Sabotage::SendsTwice)) => {
                 drop(self.exchange.place(&next_name(link_id), &spec));
                 answer
-            }
-            (Err(fault), Some(Sabotage::TakesRefusalForTheKey)) if fault.kind == FaultKind::Refused => {
-                Err(Fault { kind: FaultKind::KeyRefused, ..fault.clone() })
             }
             (Err(fault), Some(Sabotage::TakesSilenceForRefusal)) if fault.kind == FaultKind::Unknown => {
                 Err(Fault { kind: FaultKind::Unreachable, ..fault.clone() })
