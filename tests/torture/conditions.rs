@@ -75,6 +75,11 @@ const NOT_YET: &[(&str, &[u8], &str)] = &[
         "any answer moves the clock: time limits fire, then nothing is done until true time has caught up",
     ),
     ("close-below-minimum", &[7, 13], "what is too small to sell opens and closes cycles for ever"),
+    (
+        "suspended-for-days",
+        &[2],
+        "what was forgotten is looked for at a start alone: a buy that was filled while the machine slept counts as empty",
+    ),
     ("*", &[9], "a refused question is asked again at once, and another's answer ends the growth of a pause"),
     ("*", &[12], "a refused key or configuration, even one single answer, ends the bot whatever it holds"),
     ("*:tickers", &[8], "a price that cannot be had, or lacks a field that nobody needs, holds up every step"),
