@@ -1,7 +1,7 @@
 //! Carries REST requests over TCP and TLS: one request is one blocking call.
 //!
 //! Goes in: signed requests. Comes out: the answers, or whether a request surely never left. The HTTP library keeps
-//! connections open between requests in its own pool, and opens new ones through [`super::connector`]. What leaves
+//! connections open between requests in its own pool, and opens new ones through `connector`. What leaves
 //! together goes out as blocking calls too, each on a thread that lives as long as its call.
 //!
 //! What can go wrong: no connection can be opened, which is known for certain ([`TransportError::NotSent`]); or there is no

@@ -335,7 +335,6 @@ fn level(value: Decimal, most: Decimal) -> String {
 mod tests {
     use super::*;
     use crate::sweep::market::MarketHead;
-    use crate::sweep::results;
 
     fn head() -> Head {
         let axis = |text| Axis::parse(text).unwrap();
