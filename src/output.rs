@@ -1,6 +1,6 @@
 //! What the program says: on standard output, and as the log on standard error.
 //!
-//! A command that runs to its end prints ([`print`]) and waits for whoever reads. A bot that trades waits for nobody: a stopped
+//! A command that runs to its end prints ([`print()`]) and waits for whoever reads. A bot that trades waits for nobody: a stopped
 //! terminal, or a pipe that nobody reads, must not hold an order up. From [`without_waiting`] on both outputs are written by
 //! one thread, `output`, out of a queue of bounded length, and what finds no room in it is dropped and counted. How many lines
 //! are missing is said where they are missing, once the output flows again. Since there is one queue, an output that is stuck

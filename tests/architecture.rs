@@ -52,7 +52,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "sweep",
-        may_import: &["core", "backtest", "engine::Failure", "narrator", "simulation"],
+        may_import: &["temporary_folder", "core", "backtest", "engine::Failure", "narrator", "simulation"],
         because: "a sweep is many backtests, and tells of them as the narrator does; what parameters may be is told to it",
     },
     Part {
@@ -185,6 +185,10 @@ const CARD: &[(&str, &[&str], &str)] = &[
             "bybit::connect",
             "bybit::transport",
             "journal::storage",
+            // What a bot says is written by a thread of its own, so that a stopped terminal holds nothing up. A panic names its
+            // thread.
+            "output",
+            "main",
             // These only sleep.
             "bybit::clock",
             "live::feed",
@@ -196,7 +200,8 @@ const CARD: &[(&str, &[&str], &str)] = &[
             "commands::sweep",
             "sweep::in_order",
         ],
-        "the bot's threads are the user's: main, the stream's, that of signals, and none that outlives its one call",
+        "the bot's threads are the user's: main, the stream's, that of signals, the writer of its output, and none that outlives \
+         its one call",
     ),
     (
         "crossbeam_channel",
@@ -209,6 +214,8 @@ const CARD: &[(&str, &[&str], &str)] = &[
             // Outcomes of calls that leave together, an address that is looked up.
             "bybit::transport",
             "bybit::connect",
+            // Lines for people, to the thread that writes them.
+            "output",
             // Not the bot.
             "simulation",
             "commands::exchange",

@@ -304,7 +304,7 @@ impl Conditions {
         let mut rng = SmallRng::seed_from_u64(seed ^ 0x0C04_D171_0425);
         let wanted: Vec<(Kind, Scope)> = match draw {
             Draw::Never => return Self::none(),
-            Draw::EverySecondSeed if seed % 2 == 0 => return Self::none(),
+            Draw::EverySecondSeed if seed.is_multiple_of(2) => return Self::none(),
             Draw::EverySecondSeed => {
                 let bearable = bearable();
                 let count = rng.random_range(1..=3);
