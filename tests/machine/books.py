@@ -54,7 +54,9 @@ for sold, bought in zip(sales, buys[1:]):
     assert count == rebuys, f"{count} rebuys were cancelled between the sale at {sold} and the buy at {bought}, not {rebuys}"
 times = [bought - sold - 1000 * delay for sold, bought in zip(sales, buys[1:])]
 worst, middle = max(times), statistics.median(times)
-verdict = "ok" if worst <= 3 * round_trip + allowance else "LATE"
+# A question that is just under way when the fill comes (a heartbeat, a comparison) is answered first: one round trip more.
+in_time = middle <= 3 * round_trip + allowance and worst <= 4 * round_trip + allowance
+verdict = "ok" if in_time else "LATE"
 print(
     f"  {rebuys} to cancel, cycle_delay {delay} s: median {middle:4.0f} ms ({middle / round_trip:.2f} round trips), "
     f"worst {worst:4.0f} ms ({worst / round_trip:.2f})  {verdict}"

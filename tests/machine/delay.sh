@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # delay.sh: how long a fill takes to become the next cycle's buy when the exchange is 250 ms away and back: at most
-# `cycle_delay` and three round trips, whether one rebuy is to be cancelled or eight. Both moments are the exchange's own.
+# `cycle_delay` and three round trips in the median, whether one rebuy is to be cancelled or eight; a fourth where a question was
+# under way when the fill came. Both moments are the exchange's own.
 # The fill is heard of half a round trip after it, the cancels leave together (one), the balance is asked for (one), and half
 # a round trip later the buy arrives.
 # And how long a start takes until the bot knows what the exchange knows: four round trips, to open connections (two), to ask
