@@ -26,7 +26,7 @@ LADDER=8
 # connections as there are rebuys: the first take profit is filled after it did so once, and before it does so again.
 STILL=30
 # What bot and exchange may need to compute, on a busy machine with a debug build, besides all that is waited for.
-ALLOWANCE=50
+ALLOWANCE=75
 HERE=10.77.0.1 THERE=10.77.0.2
 
 is_linked() { grep -q ready "$FOLDER/link"; }
