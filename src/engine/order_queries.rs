@@ -11,7 +11,7 @@ use log::{error, info, warn};
 use super::ports::FaultKind;
 use super::{Engine, Failure, rebuilding};
 use crate::core::Timestamp;
-use crate::core::ledger::OrderState;
+use crate::core::ledger::{Order, OrderState};
 use crate::core::money::Decimal;
 use crate::core::order::{OrderKey, OrderReport, OrderStatus};
 use crate::core::reconcile::{self, Source};
@@ -229,14 +229,7 @@ impl Engine<'_> {
             Record::OrderAbsent { key }
         } else {
             warn!("{} is closed, and the exchange no longer tells how; its executions are booked", key.slot);
-            Record::OrderClosed {
-                key,
-                status: OrderStatus::Cancelled,
-                executed_quantity: order.executed_quantity,
-                executed_value: order.executed_value,
-                refusal: None,
-                message: "no longer known to the exchange".to_owned(),
-            }
+            closed_as_booked(key, order)
         };
         self.record(vec![fact])
     }
@@ -256,14 +249,7 @@ impl Engine<'_> {
             crate::core::money::text(order.executed_quantity)
         );
         error!("{message}");
-        let closed = Record::OrderClosed {
-            key,
-            status: OrderStatus::Cancelled,
-            executed_quantity: order.executed_quantity,
-            executed_value: order.executed_value,
-            refusal: None,
-            message: "no longer known to the exchange".to_owned(),
-        };
+        let closed = closed_as_booked(key, order);
         let mut records = vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, closed];
         let unsold = order.offered.quantity - order.executed_quantity;
         if unsold > Decimal::ZERO {
@@ -347,5 +333,17 @@ impl Engine<'_> {
             self.unknown_executions.insert(key);
         }
         Ok(())
+    }
+}
+
+/// That an order ended of which the exchange no longer tells: it counts for what is booked of it.
+fn closed_as_booked(key: OrderKey, order: &Order) -> Record {
+    Record::OrderClosed {
+        key,
+        status: OrderStatus::Cancelled,
+        executed_quantity: order.executed_quantity,
+        executed_value: order.executed_value,
+        refusal: None,
+        message: "no longer known to the exchange".to_owned(),
     }
 }
