@@ -5,7 +5,8 @@
 //!
 //! Where the definition leaves room, both follow what the strategy's module says: sells come before buys, the rebuys follow
 //! a fill of a buy by `sell_delay + rebuy_delay` and a fill of a sell by `rebuy_delay`, the nearest levels that are not
-//! filled rest, `cycle_delay` counts from the last sale, the price is looked at every five seconds for the stop loss.
+//! filled rest, `cycle_delay` counts from the last sale, the price is looked at every five seconds for the stop loss, after what is to
+//! be offered, cancelled and bought at that moment: these wait for no price.
 
 mod recorded;
 
@@ -215,7 +216,7 @@ impl Slow<'_> {
             self.close();
             true
         } else {
-            self.sell() || self.base() || self.rebuy()
+            self.sell() || self.base() || self.rebuy() || self.look_again()
         }
     }
 
@@ -226,15 +227,25 @@ impl Slow<'_> {
         {
             return true;
         }
-        let Some(percent) = self.p.stop_loss_percent else { return false };
-        let held = self.cycle.as_ref().unwrap().held();
-        if held.quantity.is_zero() || held.cost <= Decimal::ZERO {
-            return false;
-        }
-        let seen = self.seen();
-        let next = self.look.unwrap().0 + LOOK;
-        self.come(next);
+        let (Some(percent), Some(held)) = (self.p.stop_loss_percent, self.at_risk()) else { return false };
+        let Some((at, seen)) = self.look.filter(|(at, _)| self.now - at < LOOK) else { return false };
+        self.come(at + LOOK);
         seen <= held.cost / held.quantity * (Decimal::ONE - percent / Decimal::ONE_HUNDRED)
+    }
+
+    /// What a stop loss would sell.
+    fn at_risk(&self) -> Option<Lot> {
+        let held = self.cycle.as_ref().unwrap().held();
+        (self.p.stop_loss_percent.is_some() && !held.quantity.is_zero() && held.cost > Decimal::ZERO).then_some(held)
+    }
+
+    /// When nothing else is to be done, the stop loss looks at the price, unless it knows one of the last five seconds.
+    fn look_again(&mut self) -> bool {
+        let due = self.at_risk().is_some() && self.look.is_none_or(|(at, _)| self.now - at >= LOOK);
+        if due {
+            self.look = Some((self.now, self.price));
+        }
+        due
     }
 
     /// The price as it was at the last look, which is at most five seconds old.
