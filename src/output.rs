@@ -1,23 +1,21 @@
 //! What the program says: on standard output, and as the log on standard error.
 //!
 //! A command that runs to its end prints ([`print()`]) and waits for whoever reads. A bot that trades waits for nobody: a stopped
-//! terminal, or a pipe that nobody reads, must not hold an order up. From [`without_waiting`] on both outputs are written by
-//! one thread, `output`, out of a queue of bounded length, and what finds no room in it is dropped and counted. How many lines
-//! are missing is said where they are missing, once the output flows again. Since there is one queue, an output that is stuck
-//! holds the other one up too.
+//! terminal, or a pipe that nobody reads, must not hold an order up. From [`without_waiting`] on, lines go into a queue of
+//! bounded length, and a thread, `output`, writes them. It is there while there is something to write; an idle bot has none.
+//! What finds no room in the queue is dropped and counted. How many lines are missing is said where they are missing, once the
+//! output flows again. Since there is one queue, an output that is stuck holds the other one up too.
 //!
 //! In: whole lines. Out: the same lines, in order. What can go wrong: an output that is closed is not written to again. One that
 //! fails (a full disk) costs a bot the lines, and ends any other command.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, Sender, bounded};
+use std::time::Duration;
 
 use crate::exit::{Exit, Failure};
 use crate::printable::printable_lines;
@@ -28,7 +26,7 @@ const ROOM: usize = 1024;
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The queue of a bot that trades.
-static QUEUE: OnceLock<Queue> = OnceLock::new();
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// Where a line goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,99 +35,105 @@ enum Target {
     Error,
 }
 
-enum Message {
-    Piece(Target, Vec<u8>),
-    /// Is answered when all before it is written.
-    Settle(Sender<()>),
-}
-
-/// The way to the writer.
 struct Queue {
-    messages: Sender<Message>,
-    missing: Arc<Missing>,
-}
-
-/// How many lines were dropped that nobody has been told of.
-struct Missing {
-    lines: [AtomicU64; 2],
+    waiting: Mutex<Waiting>,
+    /// Is told when the writer has written everything.
+    all_is_written: Condvar,
+    /// The writer holds them while it lives.
+    outputs: Mutex<[Option<Box<dyn Write + Send>>; 2]>,
     /// Whether standard output is for machines: one JSON object a line.
     json: bool,
 }
 
-impl Missing {
-    fn add(&self, target: Target, lines: u64) {
-        self.lines[target as usize].fetch_add(lines, Ordering::Relaxed);
+/// What is to be written.
+#[derive(Default)]
+struct Waiting {
+    pieces: VecDeque<(Target, Vec<u8>)>,
+    /// How many lines were dropped that nobody has been told of.
+    missing: [u64; 2],
+    /// Whether there is a writer.
+    is_written: bool,
+}
+
+impl Queue {
+    fn new(outputs: [Box<dyn Write + Send>; 2], json: bool) -> Arc<Self> {
+        let (waiting, outputs) = (Mutex::default(), Mutex::new(outputs.map(Some)));
+        Arc::new(Self { waiting, all_is_written: Condvar::new(), outputs, json })
     }
 
-    /// The line that says how many are missing, and that number, which counts as told.
-    fn take(&self, target: Target) -> Option<(String, u64)> {
-        let lines = self.lines[target as usize].swap(0, Ordering::Relaxed);
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts lines into the queue, or drops them: never waits.
+    fn say(self: &Arc<Self>, target: Target, text: &[u8]) {
+        let mut waiting = self.waiting();
+        if waiting.pieces.len() >= ROOM {
+            waiting.missing[target as usize] += lines(text);
+            return;
+        }
+        let note = self.note(&mut waiting, target);
+        waiting.pieces.extend(note.map(|note| (target, note)));
+        waiting.pieces.push_back((target, text.to_owned()));
+        if std::mem::replace(&mut waiting.is_written, true) {
+            return;
+        }
+        drop(waiting);
+        let queue = Arc::clone(self);
+        if thread::Builder::new().name("output".to_owned()).spawn(move || queue.write_all()).is_err() {
+            // No thread is to be had: the next line tries again.
+            self.waiting().is_written = false;
+        }
+    }
+
+    /// The line that says how many are missing. It counts as told.
+    fn note(&self, waiting: &mut Waiting, target: Target) -> Option<Vec<u8>> {
+        let lines = std::mem::take(&mut waiting.missing[target as usize]);
         let note = match (lines, target, self.json) {
             (0, ..) => return None,
             (_, Target::Output, true) => format!("{{\"type\":\"dropped\",\"lines\":{lines}}}\n"),
             _ => format!("recompra: {lines} lines are missing here: nobody read this output\n"),
         };
-        Some((note, lines))
-    }
-}
-
-impl Queue {
-    fn start(outputs: [Box<dyn Write + Send>; 2], json: bool) -> io::Result<Self> {
-        let (messages, received) = bounded(ROOM);
-        let missing = Arc::new(Missing { lines: Default::default(), json });
-        let shared = Arc::clone(&missing);
-        thread::Builder::new().name("output".to_owned()).spawn(move || write_all(&received, outputs, &shared))?;
-        Ok(Self { messages, missing })
+        Some(note.into_bytes())
     }
 
-    /// Hands lines to the writer, or drops them: never waits.
-    fn say(&self, target: Target, text: &[u8]) {
-        let (note, before) = self.missing.take(target).unwrap_or_default();
-        let piece = [note.as_bytes(), text].concat();
-        if self.messages.try_send(Message::Piece(target, piece)).is_err() {
-            self.missing.add(target, before + lines(text));
-        }
-    }
-
-    /// Waits until all that was said before is written, until `deadline` at most.
-    fn settle(&self, deadline: Instant) {
-        let (settled, is_settled) = bounded(1);
-        if self.messages.send_deadline(Message::Settle(settled), deadline).is_ok() {
-            let _ = is_settled.recv_deadline(deadline);
-        }
-    }
-}
-
-/// The writer's life: it ends with the process.
-fn write_all(messages: &Receiver<Message>, mut outputs: [Box<dyn Write + Send>; 2], missing: &Missing) {
-    let mut is_closed = [false; 2];
-    let mut write = |target: Target, text: &[u8], count: u64| {
-        if is_closed[target as usize] {
-            return;
-        }
-        match outputs[target as usize].write_all(text) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                is_closed[target as usize] = true;
-                log::warn!("standard {} is closed: nothing more is told there", words(target));
-            }
-            Err(_) => missing.add(target, count),
-        }
-    };
-    for message in messages {
-        match message {
-            Message::Piece(target, text) => write(target, &text, lines(&text)),
-            Message::Settle(settled) => {
-                let _ = settled.try_send(());
+    /// The writer's life: until there is nothing left.
+    fn write_all(&self) {
+        let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_failed = false;
+        loop {
+            let mut waiting = self.waiting();
+            let next = waiting.pieces.pop_front().or_else(|| {
+                // What did not go through is not said into the same full disk at once.
+                let targets = [Target::Output, Target::Error].into_iter().filter(|_| !has_failed);
+                targets.into_iter().find_map(|target| Some((target, self.note(&mut waiting, target)?)))
+            });
+            let Some((target, text)) = next else {
+                waiting.is_written = false;
+                self.all_is_written.notify_all();
+                return;
+            };
+            drop(waiting);
+            let output = &mut outputs[target as usize];
+            match output.as_mut().map_or(Ok(()), |output| output.write_all(&text)) {
+                Ok(()) => has_failed = false,
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    *output = None;
+                    log::warn!("standard {} is closed: nothing more is told there", words(target));
+                }
+                Err(_) => {
+                    has_failed = true;
+                    self.waiting().missing[target as usize] += lines(&text);
+                }
             }
         }
-        for target in [Target::Output, Target::Error] {
-            if messages.is_empty()
-                && let Some((note, count)) = missing.take(target)
-            {
-                write(target, note.as_bytes(), count);
-            }
-        }
+    }
+
+    /// Waits until all is written, for so long at most.
+    fn settle(&self, patience: Duration) {
+        let all_is_written =
+            self.all_is_written.wait_timeout_while(self.waiting(), patience, |waiting| waiting.is_written);
+        drop(all_is_written);
     }
 }
 
@@ -149,12 +153,10 @@ fn lines(text: &[u8]) -> u64 {
 pub fn without_waiting(json: bool) {
     // Handles of its own: the standard library's are locked while somebody waits in them.
     let own = |output: io::Result<std::os::fd::OwnedFd>| output.map(|output| Box::new(File::from(output)) as Box<_>);
-    let started = own(io::stdout().as_fd().try_clone_to_owned()).and_then(|output| {
-        let error = own(io::stderr().as_fd().try_clone_to_owned())?;
-        Queue::start([output, error], json)
-    });
-    match started {
-        Ok(queue) => drop(QUEUE.set(queue)),
+    let outputs = own(io::stdout().as_fd().try_clone_to_owned())
+        .and_then(|output| Ok([output, own(io::stderr().as_fd().try_clone_to_owned())?]));
+    match outputs {
+        Ok(outputs) => drop(QUEUE.set(Queue::new(outputs, json))),
         Err(error) => {
             log::warn!("output cannot be written by a thread of its own: the bot waits for whoever reads it: {error}")
         }
@@ -193,7 +195,7 @@ pub fn tell(text: &str) {
 /// Waits until all that was said is written, a second at most.
 pub fn settle() {
     if let Some(queue) = QUEUE.get() {
-        queue.settle(Instant::now() + LAST_PATIENCE);
+        queue.settle(LAST_PATIENCE);
     }
 }
 
@@ -230,8 +232,8 @@ pub fn outcome(written: io::Result<()>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::mpsc;
+    use std::time::Instant;
 
     use super::*;
 
@@ -256,17 +258,20 @@ mod tests {
         let (permissions, gate) = mpsc::channel();
         let shown = Arc::new(Mutex::new(Vec::new()));
         let output = Stopped(Arc::new(Mutex::new(gate)), Arc::clone(&shown));
-        let queue = Queue::start([Box::new(output), Box::new(io::sink())], json).unwrap();
+        let queue = Queue::new([Box::new(output), Box::new(io::sink())], json);
         let begin = Instant::now();
         for number in 0..said {
             queue.say(Target::Output, format!("{number}\n").as_bytes());
+            while number == 0 && !queue.waiting().pieces.is_empty() {
+                std::thread::yield_now();
+            }
         }
-        queue.settle(Instant::now() + Duration::from_millis(10));
+        queue.settle(Duration::from_millis(10));
         assert!(begin.elapsed() < Duration::from_secs(5), "somebody waited for the output");
         drop(permissions);
-        queue.settle(Instant::now() + Duration::from_secs(10));
+        queue.settle(Duration::from_secs(10));
         queue.say(Target::Output, b"and on\n");
-        queue.settle(Instant::now() + Duration::from_secs(10));
+        queue.settle(Duration::from_secs(10));
         String::from_utf8(shown.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
     }
 

@@ -200,8 +200,8 @@ const CARD: &[(&str, &[&str], &str)] = &[
             "commands::sweep",
             "sweep::in_order",
         ],
-        "the bot's threads are the user's: main, the stream's, that of signals, the writer of its output, and none that outlives \
-         its one call",
+        "the bot's threads are the user's: main, the stream's, that of signals, and none that outlives its one call or the lines \
+         that it writes",
     ),
     (
         "crossbeam_channel",
@@ -214,8 +214,6 @@ const CARD: &[(&str, &[&str], &str)] = &[
             // Outcomes of calls that leave together, an address that is looked up.
             "bybit::transport",
             "bybit::connect",
-            // Lines for people, to the thread that writes them.
-            "output",
             // Not the bot.
             "simulation",
             "commands::exchange",

@@ -147,8 +147,7 @@ impl<S: Storage> JournalFile<S> {
     }
 
     fn failed(&self, what: &str, error: &std::io::Error) -> JournalError {
-        let lost = error.kind() == std::io::ErrorKind::StaleNetworkFileHandle;
-        JournalError { message: format!("{}: {what}: {error}", self.storage.name()), lost }
+        JournalError { message: format!("{}: {what}: {error}", self.storage.name()), lost: false }
     }
 }
 

@@ -176,10 +176,6 @@ impl Storage for FileStorage {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // Written into a file that has no name any more it would be known to nobody.
-        if let Some(lost) = self.held.lost() {
-            return Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, lost));
-        }
         self.file.write_all(bytes)
     }
 

@@ -68,15 +68,11 @@ impl<'a> LiveFeed<'a> {
 
 impl Feed for LiveFeed<'_> {
     fn wait(&mut self, until: Timestamp) -> Option<Signal> {
-        let mut patience = Duration::ZERO;
+        // What has already come goes before the disk. Without patience the channel's own waiting would only spin.
+        if let Ok(signal) = self.signals.try_recv() {
+            return Some(signal);
+        }
         loop {
-            // What has already come goes before the disk.
-            match self.signals.recv_timeout(patience) {
-                Ok(signal) => return Some(signal),
-                Err(RecvTimeoutError::Timeout) => {}
-                // Nobody is left to tell anything: time passes all the same.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(patience),
-            }
             let now = self.clock.now();
             if let Some(signal) = self.look(now) {
                 return Some(signal);
@@ -85,7 +81,13 @@ impl Feed for LiveFeed<'_> {
                 return None;
             }
             let next_look = if self.directory.is_none() { until } else { until.min(self.look_due) };
-            patience = next_look.since(now).min(LONGEST_WAIT);
+            let patience = next_look.since(now).min(LONGEST_WAIT);
+            match self.signals.recv_timeout(patience) {
+                Ok(signal) => return Some(signal),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody is left to tell anything: time passes all the same.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(patience),
+            }
         }
     }
 }
