@@ -169,6 +169,9 @@ fn sentence(note: &Note, (base, quote): &(String, String)) -> Option<String> {
             }
             _ => None,
         },
+        Record::OrderUntold { key } => {
+            Some(format!("  {}  has ended; the exchange no longer tells how, and has nothing to cancel", label(*key)))
+        }
         Record::OrderAmended { key, spec } => {
             Some(format!("  {}  amended by somebody: {}", label(*key), spec_text(spec, base, quote)))
         }

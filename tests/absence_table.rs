@@ -1,4 +1,5 @@
-//! What the engine makes of an order of which the exchange knows nothing: every belief against every length of absence.
+//! What the engine makes of an order of which the exchange knows nothing: every belief against every length of absence. The last
+//! thing it does before its slot is free is to ask for a cancel under the order's own name.
 //!
 //! Orders without fills are told for a day, orders with fills and executions for a week. So silence about an order that
 //! was last seen less than a week ago means that it had no fills but those that are listed; after that it means nothing,
@@ -26,11 +27,11 @@ use recompra::engine::{Engine, EngineConfig, STREAM_PATIENCE, World};
 
 const TABLE: &str = "
 believed              | a minute | 25 hours | 8 days
-planned               | absent   | absent   | alarmed closed
-planned, name taken   | alarmed closed | closed | alarmed closed
-open                  | closed   | closed   | alarmed closed
-open, cancel asked    | closed   | closed   | alarmed closed
-closed, fills missing | -        | -        | alarmed closed
+planned               | cancelled absent   | cancelled absent | cancelled alarmed untold
+planned, name taken   | cancelled alarmed untold | cancelled untold | cancelled alarmed untold
+open                  | cancelled alarmed  | cancelled untold | cancelled alarmed untold
+open, cancel asked    | alarmed  | untold   | alarmed untold
+closed, fills missing | -        | -        | alarmed untold
 ";
 
 const THEN: Timestamp = Timestamp(1_700_000_000_000);
@@ -117,7 +118,8 @@ impl Exchange for Blank {
         Err(Fault { kind: FaultKind::Refused, endpoint: "POST /v5/order/create", code: None, message })
     }
     fn cancel(&mut self, _: &str) -> Result<(), Fault> {
-        Ok(())
+        let message = "Order does not exist.".to_owned();
+        Err(Fault { kind: FaultKind::NotOpen, endpoint: "POST /v5/order/cancel", code: Some(170_213), message })
     }
     fn order(&mut self, _: &str) -> Result<Option<OrderReport>, Fault> {
         Ok(None)
@@ -179,7 +181,8 @@ impl Observer for Notes {
     fn recorded(&mut self, _: Timestamp, record: &Record, _: &Ledger) {
         let word = match record {
             Record::OrderAbsent { key: KEY } => "absent",
-            Record::OrderClosed { key: KEY, .. } => "closed",
+            Record::CancelAsked { key: KEY } => "cancelled",
+            Record::OrderUntold { key: KEY } => "untold",
             Record::Alarmed { .. } => "alarmed",
             _ => return,
         };

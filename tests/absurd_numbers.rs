@@ -149,7 +149,7 @@ impl Numbers {
             }
             4..6 => {
                 let execution = self.execution(key);
-                reconcile::execution(ledger, key, &execution).into_iter().collect()
+                reconcile::execution(ledger, key, &execution)
             }
             6 => vec![Record::CoinsMissing { quantity: self.number(), cause: MissingCause::LeftAccount }],
             _ => vec![Record::InstrumentSeen { instrument: self.instrument() }],

@@ -243,11 +243,11 @@ fn an_execution_is_booked_once_and_only_for_an_order_that_can_have_it() {
         let (records, about) = believed(name);
         let mut ledger = ledger(&records);
         let Record::Executed { execution, .. } = executed(about, "0.0005") else { unreachable!() };
-        let fact = reconcile::execution(&ledger, about, &execution);
-        assert_eq!(fact.is_some(), books, "{name}");
-        if let Some(fact) = fact {
+        let facts = reconcile::execution(&ledger, about, &execution);
+        assert_eq!(facts.len(), usize::from(books), "{name}");
+        for fact in facts {
             ledger.apply(NOW, &fact).unwrap();
-            assert_eq!(reconcile::execution(&ledger, about, &execution), None, "{name}: booked twice");
+            assert_eq!(reconcile::execution(&ledger, about, &execution), [], "{name}: booked twice");
         }
     }
 }
@@ -274,7 +274,7 @@ fn a_sale_for_the_closed_cycle_that_nobody_knew_of_raises_the_alarm_once() {
     let sell = key(2, Slot::Sell(0), 1);
     let Record::Executed { mut execution, .. } = executed(sell, "0.0005") else { unreachable!() };
     execution.side = Side::Sell;
-    assert_eq!(reconcile::execution(&ledger, sell, &execution), None);
+    assert_eq!(reconcile::execution(&ledger, sell, &execution), []);
     let alarm = reconcile::late_sale(&ledger, sell, &execution).unwrap();
     ledger.apply(NOW, &alarm).unwrap();
     assert_eq!(reconcile::late_sale(&ledger, sell, &execution), None);

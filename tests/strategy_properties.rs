@@ -255,7 +255,7 @@ impl World {
             }
             News::Execution(execution) => {
                 let key = OrderKey::of_link_id(&self.bot, &execution.link_id).unwrap();
-                if let Some(fact) = reconcile::execution(&self.ledger, key, execution) {
+                for fact in reconcile::execution(&self.ledger, key, execution) {
                     self.apply(fact);
                 }
             }

@@ -109,17 +109,39 @@ pub fn report(ledger: &Ledger, key: OrderKey, report: &OrderReport, source: Sour
     }
 }
 
-/// What follows from an execution: that it is booked. `None` if it is booked already, or its order is settled or not in the
-/// ledger: such an order must be adopted first. Only a late buy of the last closed cycle is booked without its order.
-pub fn execution(ledger: &Ledger, key: OrderKey, execution: &Execution) -> Option<Record> {
-    let new = match ledger.order(key) {
-        Some(order) => order.is_live() && !order.exec_ids.contains(&execution.exec_id),
+/// What follows from an execution: that it is booked. Nothing if it is booked already, or its order is settled or not in the
+/// ledger: such an order must be adopted first. Two are booked without a live order: a late buy of the last closed cycle, and what
+/// turns up of an order of which the exchange did not tell when it was asked. The second raises the alarm, because the same
+/// coins may have been bought or offered again meanwhile. If they are no longer there to be sold, the alarm is all.
+pub fn execution(ledger: &Ledger, key: OrderKey, execution: &Execution) -> Vec<Record> {
+    let booked = || Record::Executed { key, execution: execution.clone() };
+    match ledger.order(key) {
+        Some(order) if order.exec_ids.contains(&execution.exec_id) => Vec::new(),
+        Some(order) if order.is_live() => vec![booked()],
+        Some(order) if order.untold => {
+            let cause = AlarmCause::LostHistory;
+            let free = ledger.cycle.as_ref().map(|cycle| Lot::total(cycle.lots.values()).quantity).unwrap_or_default();
+            let fits = execution.side == Side::Buy || execution.quantity <= free;
+            let alarm = Record::Alarmed { cause, message: turned_up(execution) };
+            let is_new = !ledger.alarms.contains_key(&cause);
+            is_new.then_some(alarm).into_iter().chain(fits.then(booked)).collect()
+        }
+        Some(_) => Vec::new(),
         None => {
             let bought = (key.slot.side(), execution.side) == (Side::Buy, Side::Buy);
-            bought && ledger.is_late(key, &execution.exec_id)
+            (bought && ledger.is_late(key, &execution.exec_id)).then(booked).into_iter().collect()
         }
-    };
-    new.then(|| Record::Executed { key, execution: execution.clone() })
+    }
+}
+
+fn turned_up(execution: &Execution) -> String {
+    format!(
+        "order {} has executed {} of which the exchange told nothing when it was asked: the same may have been bought or offered \
+         twice. No new buys: compare the account with `recompra status`, then let `recompra stop --close` sell what is held, or \
+         let `recompra resume` say that all is well",
+        execution.link_id,
+        money::text(execution.quantity)
+    )
 }
 
 /// The alarm that an execution raises if it is a sale for the last closed cycle by an order that was unknown then. What it

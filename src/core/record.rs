@@ -113,6 +113,12 @@ pub enum Record {
         /// What the exchange said; may be empty.
         message: String,
     },
+    /// The exchange no longer tells of the order, and says that there is nothing to cancel: it has ended with what is booked of
+    /// it. Executions that turn up later are booked all the same.
+    OrderUntold {
+        /// Its name.
+        key: OrderKey,
+    },
     /// The exchange has an order of this bot that the journal does not know: its tail, or all of it, was lost.
     OrderAdopted {
         /// Its name.
@@ -268,6 +274,8 @@ pub enum AlarmCause {
     /// The exchange refuses key, configuration or symbol, or wants something of a person. Cleared when it no longer does. It
     /// does not stop buys by itself: they are refused, and tried ever more slowly.
     Refused,
+    /// What became of an order is not known, because the exchange tells nothing of it: it may be filled. Cleared when it is told.
+    Untold,
     /// The exchange has forgotten what is needed to know the holdings. Cleared by a person who lets the bot close its
     /// position.
     LostHistory,

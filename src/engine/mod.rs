@@ -44,6 +44,7 @@ use std::time::Duration;
 use log::{info, warn};
 
 use crate::core::Timestamp;
+use crate::core::absence::{self, Unwatched};
 use crate::core::ladder::LadderError;
 use crate::core::ledger::Ledger;
 use crate::core::order::{BotName, OrderKey};
@@ -188,8 +189,8 @@ pub struct Engine<'a> {
     reconcile_due: Timestamp,
     /// From when on executions may have been missed.
     executions_from: Timestamp,
-    /// What happened to orders older than this may be forgotten by the exchange: this process was not there to see it.
-    unseen_before: Option<Timestamp>,
+    /// The last time of a day or more in which this process was not there to see what happened.
+    unwatched: Option<Unwatched>,
     heartbeat_due: Timestamp,
     contact: Contact,
     /// Orders to be asked for under their own name, because their fate is not known.
@@ -228,7 +229,7 @@ impl<'a> Engine<'a> {
             stream_up: false,
             reconcile_due: now,
             executions_from: now,
-            unseen_before: None,
+            unwatched: None,
             heartbeat_due: now,
             contact: Contact::default(),
             queries: BTreeMap::new(),
@@ -399,8 +400,8 @@ impl<'a> Engine<'a> {
         info!("nothing happened here for {} s: comparing everything with the exchange", away.as_secs());
         (self.reconciled, self.reconciled_once) = (false, false);
         self.reconcile_due = now;
-        if away >= order_queries::RETENTION {
-            self.unseen_before = Some(now);
+        if away >= absence::SHORTEST_RETENTION {
+            self.unwatched = Some(Unwatched { until: now, lasted: away });
             let lost = self.after_absence();
             self.record(lost)?;
         }

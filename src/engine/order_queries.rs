@@ -11,23 +11,13 @@ use log::{error, info, warn};
 use super::ports::FaultKind;
 use super::{Engine, Failure, rebuilding};
 use crate::core::Timestamp;
-use crate::core::ledger::{Order, OrderState};
+use crate::core::absence::{self, HIDDEN_PATIENCE, Next, RETENTION, Silence};
+use crate::core::ledger::OrderState;
 use crate::core::money::Decimal;
-use crate::core::order::{OrderKey, OrderReport, OrderStatus};
+use crate::core::order::{OrderKey, OrderReport};
 use crate::core::reconcile::{self, Source};
-use crate::core::record::{AlarmCause, MissingCause, Record};
+use crate::core::record::{AlarmCause, Record};
 
-/// A create can no longer arrive after this long: the signature's window is 5 s, the rest is for the exchange to show it.
-const ARRIVAL_PATIENCE: Duration = Duration::from_secs(10);
-/// An order that surely exists, or did, is hidden at most for so long.
-const HIDDEN_PATIENCE: Duration = Duration::from_secs(60);
-/// The exchange forgets executions, and orders that have some, after this long (Bybit's demo: 7 days; an hour is for
-/// clocks). Orders without fills are forgotten after a day: about those, nothing needs to be known.
-pub(super) const RETENTION: Duration = Duration::from_secs((7 * 24 - 1) * 3600);
-/// Every order, with fills or without, is told for this long (Bybit: 24 hours; an hour is for clocks).
-const SHORTEST_RETENTION: Duration = Duration::from_secs(23 * 3600);
-/// So often the exchange must have known nothing before that is believed.
-const ABSENT_ANSWERS: u32 = 3;
 /// The stream is given so long to tell what an answer or another row has already told.
 const STREAM_GRACE: Duration = Duration::from_secs(1);
 /// The stream is given so long to tell that a market order is filled.
@@ -48,10 +38,8 @@ pub(super) struct OrderQuery {
     since: Timestamp,
     /// How often it was asked for.
     asked: u32,
-    /// How often in a row the exchange knew nothing of it.
-    absent: u32,
-    /// Whether the exchange has shown that it exists, or did.
-    proved: bool,
+    /// How the exchange was silent about it.
+    silence: Silence,
 }
 
 impl Engine<'_> {
@@ -73,9 +61,10 @@ impl Engine<'_> {
     fn query_after(&mut self, key: OrderKey, grace: Duration, proved: bool) {
         let now = self.now();
         let due = now.after(grace);
-        let query = self.queries.entry(key).or_insert(OrderQuery { due, since: now, asked: 0, absent: 0, proved });
+        let silence = Silence { proved, ..Silence::default() };
+        let query = self.queries.entry(key).or_insert(OrderQuery { due, since: now, asked: 0, silence });
         query.due = query.due.min(due);
-        query.proved |= proved;
+        query.silence.proved |= proved;
     }
 
     /// The order to be queried first, if one is due.
@@ -135,8 +124,7 @@ impl Engine<'_> {
     /// An answer about one order: book it, and know whether its fate is known by it.
     fn on_answer(&mut self, key: OrderKey, report: &OrderReport) -> Result<(), Failure> {
         if let Some(query) = self.queries.get_mut(&key) {
-            query.absent = 0;
-            query.proved = true;
+            query.silence = Silence { proved: true, ..Silence::default() };
         }
         self.on_report(report, Source::Answer)?;
         let Some(order) = self.books.ledger.order(key).filter(|order| order.is_live()) else {
@@ -177,7 +165,10 @@ impl Engine<'_> {
             return Ok(());
         }
         if closed {
-            return self.give_up(key);
+            let Some(order) = self.books.ledger.order(key) else { return Ok(()) };
+            let facts = absence::given_up(&self.config.bot, key, order);
+            tell(&facts);
+            return self.record(facts);
         }
         // It still rests: what more it does will be seen.
         self.queries.remove(&key);
@@ -197,77 +188,95 @@ impl Engine<'_> {
         if known { Ok(()) } else { self.record(vec![Record::Alarmed { cause, message }]) }
     }
 
-    /// The exchange knows nothing of an order. That is believed once it could no longer be otherwise when it was asked: an
-    /// answer may come late, and the order have come meanwhile.
+    /// The exchange knows nothing of an order: see [`absence`].
     fn on_absence(&mut self, key: OrderKey, asked: Timestamp) -> Result<(), Failure> {
         let Some(query) = self.queries.get_mut(&key) else { return Ok(()) };
-        query.absent = query.absent.saturating_add(1);
-        let query = query.clone();
-        let Some(order) = self.books.ledger.order(key) else { return Ok(()) };
-        let unknown = order.is_unknown() && !query.proved;
-        let patience = if unknown { ARRIVAL_PATIENCE } else { HIDDEN_PATIENCE };
-        // Counted from when its fate became unknown: the request may have been signed and sent long after it was planned, when the machine
-        // was suspended in between.
-        let from = query.since;
-        if query.absent < ABSENT_ANSWERS || asked.since(from) < patience {
+        query.silence.answers = query.silence.answers.saturating_add(1);
+        // Counted until it was asked: an answer may come late, and the order have come meanwhile. And from when its fate became
+        // unknown: it may have been sent long after it was planned, when the machine was suspended in between.
+        query.silence.lasted = asked.since(query.since);
+        if self.next_for(key) == Some(Next::Cancel) {
+            self.cancel_by_name(key)?;
+        }
+        if self.next_for(key) == Some(Next::Tell) {
+            self.ask_executions(key)?;
+            return self.tell_untold(key);
+        }
+        if self.next_for(key) != Some(Next::Settle) || !self.ask_executions(key)? {
             return Ok(());
         }
-        if !self.ask_executions(key)? {
+        if self.books.ledger.order(key).is_some_and(|order| order.executed_quantity > Decimal::ZERO) {
+            // It has fills, so it was there.
+            self.query_now(key, true);
+        }
+        let (Some(query), Some(Next::Settle)) = (self.queries.get(&key), self.next_for(key)) else { return Ok(()) };
+        let (ledger, bot) = (&self.books.ledger, &self.config.bot);
+        let facts = absence::facts(ledger, bot, key, &query.silence, self.unwatched, self.now());
+        tell(&facts);
+        self.record(facts)
+    }
+
+    fn next_for(&self, key: OrderKey) -> Option<Next> {
+        let (query, order) = (self.queries.get(&key)?, self.books.ledger.order(key)?);
+        order.is_live().then(|| absence::next(order, &query.silence, self.unwatched))
+    }
+
+    /// What became of an order is not known: that is said until it is.
+    fn tell_untold(&mut self, key: OrderKey) -> Result<(), Failure> {
+        let cause = AlarmCause::Untold;
+        if self.books.ledger.alarms.contains_key(&cause) {
             return Ok(());
         }
         let Some(order) = self.books.ledger.order(key).filter(|order| order.is_live()) else { return Ok(()) };
-        if unknown && !order.is_unknown() {
-            // It has fills: it is there after all, and may still rest.
-            self.query_now(key, true);
+        let message = format!(
+            "the exchange neither lists order {} ({}) nor has anything to cancel under its name: it may be filled. No new buys \
+             and nothing in its place until the exchange tells, or for 90 minutes: look at the order history on its site",
+            key.link_id(&self.config.bot),
+            order.spec
+        );
+        warn!("{message}");
+        self.record(vec![Record::Alarmed { cause, message }])
+    }
+
+    /// Once the exchange has told of every order, that alarm is over.
+    pub(super) fn clear_untold(&mut self) -> Result<(), Failure> {
+        let cause = AlarmCause::Untold;
+        let is_untold = |query: &OrderQuery| query.silence.nothing_to_cancel;
+        if !self.books.ledger.alarms.contains_key(&cause) || self.queries.values().any(is_untold) {
             return Ok(());
         }
-        if self.may_have_lost_fills(key) || (order.name_taken && self.is_of_an_earlier_life()) {
-            return self.give_up(key);
+        info!("what became of every order is known again");
+        self.record(vec![Record::AlarmCleared { cause }])
+    }
+
+    /// Asks for the cancel of an order of which the exchange tells nothing. If it is there after all, it ends by this.
+    fn cancel_by_name(&mut self, key: OrderKey) -> Result<(), Failure> {
+        if self.books.ledger.order(key).is_some_and(|order| order.cancel_asked.is_none()) {
+            self.record(vec![Record::CancelAsked { key }])?;
         }
-        let fact = if unknown {
-            info!("{} never arrived", key.slot);
-            Record::OrderAbsent { key }
-        } else {
-            warn!("{} is closed, and the exchange no longer tells how; its executions are booked", key.slot);
-            closed_as_booked(key, order)
-        };
-        self.record(vec![fact])
-    }
-
-    /// What became of an order cannot be known any more: it may have been filled when nobody was there to see it, longer
-    /// ago than the exchange remembers. That is said, and stops new buys. The order counts for what is booked of it. The
-    /// coins that a sell offered are written off: sold or not, they are not offered again, because the coins in the wallet
-    /// may be the user's own. If a buy was filled, its coins are in the account, and not the bot's.
-    fn give_up(&mut self, key: OrderKey) -> Result<(), Failure> {
-        let Some(order) = self.books.ledger.order(key) else { return Ok(()) };
-        let message = format!(
-            "order {} ({}) was placed longer ago than the exchange remembers: how much of it was executed is not known, {} is \
-             booked, and what it may have sold is no longer counted as held. No new buys: compare the account with `recompra status`, then let `recompra stop --close` sell what \
-             is held (a bot that is new here should have another name)",
-            key.link_id(&self.config.bot),
-            order.spec,
-            crate::core::money::text(order.executed_quantity)
-        );
-        error!("{message}");
-        let closed = closed_as_booked(key, order);
-        let mut records = vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, closed];
-        let unsold = order.offered.quantity - order.executed_quantity;
-        if unsold > Decimal::ZERO {
-            records.push(Record::CoinsMissing { quantity: unsold, cause: MissingCause::OrderForgotten });
+        match self.exchange.cancel(&key.link_id(&self.config.bot)) {
+            Ok(()) => {
+                self.contact.answered();
+                if let Some(query) = self.queries.get_mut(&key) {
+                    query.silence.proved = true;
+                }
+                self.expect_cancel(key);
+                Ok(())
+            }
+            Err(fault) if fault.kind == FaultKind::NotOpen => {
+                self.contact.answered();
+                if let Some(query) = self.queries.get_mut(&key) {
+                    query.silence.nothing_to_cancel = true;
+                }
+                Ok(())
+            }
+            Err(fault) => self.on_fault(&fault),
         }
-        self.record(records)
     }
 
-    /// Whether an order that is no longer told, but whose name is taken, must be older than the open cycle: the exchange
-    /// tells every order for a day.
-    fn is_of_an_earlier_life(&self) -> bool {
-        self.books.ledger.cycle.as_ref().is_some_and(|cycle| self.now().since(cycle.opened) < SHORTEST_RETENTION)
-    }
-
-    /// Whether fills of an order may have been forgotten by the exchange before anybody saw them.
     fn may_have_lost_fills(&self, key: OrderKey) -> bool {
-        let (Some(before), Some(order)) = (self.unseen_before, self.books.ledger.order(key)) else { return false };
-        order.planned < before || order.was_placed_unseen()
+        let order = self.books.ledger.order(key);
+        order.is_some_and(|order| absence::may_have_lost_fills(order, self.unwatched))
     }
 
     /// Whether an order was placed at a time that is not known, perhaps longer ago than the exchange remembers.
@@ -322,8 +331,10 @@ impl Engine<'_> {
         let Some(key) = OrderKey::of_link_id(&self.config.bot, &execution.link_id) else {
             return Ok(());
         };
-        if let Some(fact) = reconcile::execution(&self.books.ledger, key, execution) {
-            return self.record(vec![fact]);
+        let facts = reconcile::execution(&self.books.ledger, key, execution);
+        if !facts.is_empty() {
+            tell(&facts);
+            return self.record(facts);
         }
         if let Some(alarm) = reconcile::late_sale(&self.books.ledger, key, execution) {
             return self.record(vec![alarm]);
@@ -336,14 +347,16 @@ impl Engine<'_> {
     }
 }
 
-/// That an order ended of which the exchange no longer tells: it counts for what is booked of it.
-fn closed_as_booked(key: OrderKey, order: &Order) -> Record {
-    Record::OrderClosed {
-        key,
-        status: OrderStatus::Cancelled,
-        executed_quantity: order.executed_quantity,
-        executed_value: order.executed_value,
-        refusal: None,
-        message: "no longer known to the exchange".to_owned(),
+/// What silence about an order led to, for people.
+fn tell(facts: &[Record]) {
+    for fact in facts {
+        match fact {
+            Record::OrderAbsent { key } => info!("{} never arrived", key.slot),
+            Record::OrderUntold { key } => {
+                warn!("{} has ended, and the exchange no longer tells how; its executions are booked", key.slot);
+            }
+            Record::Alarmed { message, .. } => error!("{message}"),
+            _ => {}
+        }
     }
 }

@@ -53,6 +53,7 @@ impl Engine<'_> {
             }
         }
         self.query_what_is_not_open(&open);
+        self.clear_untold()?;
         self.count_unexpected(&seen_before)?;
         if self.unexpected.is_empty() {
             // What does not fit yet must be seen again, however old it is, when there is room for it.
@@ -183,6 +184,7 @@ pub(super) fn makes_room(fact: &Record) -> bool {
             | Record::OrderClosed { .. }
             | Record::OrderRefused { .. }
             | Record::OrderAbsent { .. }
+            | Record::OrderUntold { .. }
             | Record::OrderAmended { .. }
             | Record::CycleOpened { .. }
             | Record::CycleClosed { .. }

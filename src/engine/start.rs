@@ -8,7 +8,8 @@ use log::warn;
 
 use super::contact::{Chore, OUTAGE_PAUSE};
 use super::ports::{Fault, FaultKind, StopWish};
-use super::{Engine, EngineConfig, Failure, order_queries, quote_of, rebuilding};
+use super::{Engine, EngineConfig, Failure, quote_of, rebuilding};
+use crate::core::absence::{self, Unwatched};
 use crate::core::ledger::Ledger;
 use crate::core::record::{AlarmCause, MissingCause, Record};
 use crate::core::strategy;
@@ -74,16 +75,21 @@ impl Engine<'_> {
         self.executions_from = known.max(now.before(rebuilding::REACH));
         // A ledger that was rebuilt was seen whole when it was written, and watched by nobody yet.
         let seen = if watched == Timestamp::default() { time } else { watched };
-        if !self.books.ledger.is_blank() && now.since(seen.min(now)) >= order_queries::RETENTION {
-            self.unseen_before = Some(now);
+        let lasted = now.since(seen.min(now));
+        if !self.books.ledger.is_blank() && lasted >= absence::SHORTEST_RETENTION {
+            self.unwatched = Some(Unwatched { until: now, lasted });
         }
+    }
+
+    fn is_history_lost(&self) -> bool {
+        self.unwatched.is_some_and(|unwatched| unwatched.lasted >= absence::RETENTION)
     }
 
     /// After an absence that is longer than the exchange remembers, what a power cut took from the journal's end cannot be
     /// found there any more. That it took nothing is sure only after an end in peace. Coins that were not offered then may
     /// have been offered and sold by what is lost: they are written off, because those in the wallet may be the user's own.
     pub(super) fn after_absence(&self) -> Vec<Record> {
-        if self.unseen_before.is_none() || self.books.ledger.ended {
+        if !self.is_history_lost() || self.books.ledger.ended {
             return Vec::new();
         }
         let lots = self.books.ledger.cycle.iter().flat_map(|cycle| cycle.lots.values());

@@ -226,12 +226,14 @@ impl Observer for Chronicle {
             Record::OrderRefused { .. }
             | Record::OrderAbsent { .. }
             | Record::OrderClosed { .. }
+            | Record::OrderUntold { .. }
             | Record::CoinsMissing { .. } => {}
         }
         if let Record::Executed { key, .. }
         | Record::OrderClosed { key, .. }
         | Record::OrderRefused { key, .. }
-        | Record::OrderAbsent { key } = record
+        | Record::OrderAbsent { key }
+        | Record::OrderUntold { key } = record
             && !ledger.order(*key).is_some_and(crate::core::ledger::Order::is_live)
         {
             self.rests_no_more(*key, time);

@@ -64,46 +64,15 @@ kinds! {
 /// not drawn. Nothing is excused where conditions are asked for by name. As the engine learns to bear them, lines go.
 const NOT_YET: &[(&str, &[u8], &str)] = &[
     (
-        "hidden-orders",
-        &[1, 2, 7],
-        "an order that lists hide for a minute counts as cancelled, and is placed again beside itself",
-    ),
-    ("hidden-all", &[1, 2, 5, 7], "the same"),
-    (
         "wrong-time",
         &[7, 8],
         "any answer moves the clock: time limits fire, then nothing is done until true time has caught up",
     ),
-    ("close-below-minimum", &[7, 13], "what is too small to sell opens and closes cycles for ever"),
     (
         "suspended-for-days",
         &[2],
         "what was forgotten is looked for at a start alone: a buy that was filled while the machine slept counts as empty",
     ),
-    ("*", &[9], "a refused question is asked again at once, and another's answer ends the growth of a pause"),
-    ("*", &[12], "a refused key or configuration, even one single answer, ends the bot whatever it holds"),
-    ("*:tickers", &[8], "a price that cannot be had, or lacks a field that nobody needs, holds up every step"),
-    ("*:market", &[8], "the same"),
-    ("*:questions", &[8, 13], "the same, and the next"),
-    ("*:lists", &[8], "a reconciliation that fails, or takes long, is done again before anything else"),
-    ("*:realtime", &[8], "the same"),
-    ("*:list", &[8], "the same"),
-    ("*:private", &[8, 13], "the same"),
-    ("*:all", &[8, 13], "the same"),
-    (
-        "*:time",
-        &[8],
-        "a slow answer puts the clock behind, then every request is refused for its time; a start needs the time",
-    ),
-    ("*:instruments-info", &[8], "a start with a cycle open asks for what the journal knows"),
-    ("*:query-api", &[8], "a start with a cycle open checks the key before it protects what is held"),
-    (
-        "*:acts",
-        &[13],
-        "a cancel or create that fails is tried again every few seconds for ever, each time with records",
-    ),
-    ("*:cancel", &[13], "the same"),
-    ("*:create", &[13], "the same"),
 ];
 
 fn matches(pattern: &str, kind: Kind, scope: Scope) -> bool {

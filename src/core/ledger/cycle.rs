@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::instrument::Instrument;
 use super::super::money::{self, Decimal};
-use super::super::order::{OrderKey, OrderSpec, OrderStatus, Side, Slot};
+use super::super::order::{Execution, OrderKey, OrderSpec, OrderStatus, Side, Slot};
 use super::super::record::{ExitCause, Reason, Refusal};
 use super::super::time::Timestamp;
 use super::{Contradiction, contradiction, difference, sum};
@@ -58,8 +58,8 @@ pub struct ClosedCycle {
     number: u64,
     /// When it began.
     pub(in crate::core) opened: Timestamp,
-    /// Its orders at its end, and whether the exchange accepted each. The fills of accepted orders and of all earlier
-    /// attempts are booked.
+    /// Its orders at its end, and whether everything is known of each: those that were accepted, and of which the exchange told
+    /// how they ended. Their fills and those of all earlier attempts are booked.
     orders: BTreeMap<OrderKey, bool>,
     /// Ids of the executions that were booked after its end.
     late: BTreeSet<String>,
@@ -97,7 +97,10 @@ pub struct Order {
     pub offered: Lot,
     /// The level that what was not sold returns to.
     pub home: u8,
-    /// Ids of the booked executions; dropped when the order is settled.
+    /// Whether it was settled because the exchange no longer told of it: executions may still turn up.
+    #[serde(default)]
+    pub untold: bool,
+    /// Ids of the booked executions; dropped when the order is settled and nothing more can come.
     pub exec_ids: BTreeSet<String>,
     /// How many attempts of this slot were refused in a row before this one.
     pub refused_before: u32,
@@ -187,9 +190,24 @@ impl Order {
             last_execution: None,
             offered: Lot::default(),
             home: 0,
+            untold: false,
             exec_ids: BTreeSet::new(),
             refused_before: 0,
         }
+    }
+
+    /// Adds an execution to what is booked of it.
+    pub(super) fn note(&mut self, time: Timestamp, key: OrderKey, execution: &Execution) -> Result<(), Contradiction> {
+        if self.spec.side() != execution.side {
+            return contradiction(format!("order {key} was executed on the other side"));
+        }
+        if !self.exec_ids.insert(execution.exec_id.clone()) {
+            return contradiction(format!("execution {} of order {key} booked twice", execution.exec_id));
+        }
+        self.executed_quantity = sum(self.executed_quantity, execution.quantity)?;
+        self.executed_value = sum(self.executed_value, execution.value)?;
+        self.last_execution = Some(time);
+        Ok(())
     }
 
     /// Whether it may still change: planned, open, or closed with executions missing.
@@ -333,7 +351,10 @@ impl Cycle {
         self.orders.retain(|earlier, order| {
             let refusal = order.was_refused_at_once()
                 && (key.attempt.saturating_sub(KEPT_REFUSALS)..key.attempt).contains(&earlier.attempt);
-            earlier.slot != key.slot || refusal || (key.slot == Slot::Buy(0) && order.executed_quantity > Decimal::ZERO)
+            earlier.slot != key.slot
+                || refusal
+                || order.untold
+                || (key.slot == Slot::Buy(0) && order.executed_quantity > Decimal::ZERO)
         });
     }
 
@@ -367,9 +388,10 @@ impl Cycle {
         (!quantity.is_zero()).then(|| value.checked_div(quantity).unwrap_or(Decimal::MAX))
     }
 
-    /// Removes coins that are gone from the lots, deepest level first. Their cost is a loss.
-    pub(super) fn write_off(&mut self, quantity: Decimal) -> Result<(), Contradiction> {
+    /// Removes coins that are gone from the lots, deepest level first. Their cost is a loss, unless they brought something.
+    pub(super) fn take_out(&mut self, quantity: Decimal, proceeds: Decimal) -> Result<(), Contradiction> {
         let mut left = quantity;
+        self.profit = sum(self.profit, proceeds)?.normalize();
         for lot in self.lots.values_mut().rev() {
             let part = left.min(lot.quantity).max(Decimal::ZERO);
             let whole = part == lot.quantity;
@@ -393,16 +415,18 @@ impl Cycle {
 
 impl ClosedCycle {
     pub(super) fn new(cycle: &Cycle) -> Self {
-        let accepted = |order: &Order| order.end() != Some(End::Absent) && !order.was_refused_at_once();
-        let orders = cycle.orders.iter().map(|(key, order)| (*key, accepted(order)));
-        Self { number: cycle.number, opened: cycle.opened, orders: orders.collect(), late: BTreeSet::new() }
+        let all_is_known =
+            |order: &Order| order.end() != Some(End::Absent) && !order.was_refused_at_once() && !order.untold;
+        let orders = cycle.orders.iter().map(|(key, order)| (*key, all_is_known(order))).collect();
+        let late = cycle.orders.values().filter(|order| order.untold).flat_map(|order| order.exec_ids.iter().cloned());
+        Self { number: cycle.number, opened: cycle.opened, orders, late: late.collect() }
     }
 
     /// Whether an execution is new: its order belongs to this cycle, but was not known to have been accepted.
     pub(super) fn lacks(&self, key: OrderKey, exec_id: &str) -> bool {
         let latest = OrderKey { attempt: u32::MAX, ..key };
         let unknown = match self.orders.get(&key) {
-            Some(accepted) => !accepted,
+            Some(all_is_known) => !all_is_known,
             None => self.orders.range(key..=latest).next().is_none(),
         };
         key.cycle == self.number && unknown && !self.late.contains(exec_id)

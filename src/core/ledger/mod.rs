@@ -168,6 +168,10 @@ impl Ledger {
             Record::CancelFailed { key } => self.live_order(*key, "not cancelled")?.cancel_asked = None,
             Record::OrderRefused { key, refusal, .. } => self.settle_unexecuted(time, *key, End::Refused(*refusal))?,
             Record::OrderAbsent { key } => self.settle_unexecuted(time, *key, End::Absent)?,
+            Record::OrderUntold { key } => {
+                self.live_order(*key, "no longer told of")?.untold = true;
+                self.settle(time, *key, End::Cancelled)?;
+            }
             Record::OrderClosed { key, status, executed_quantity, refusal, .. } => {
                 self.close(time, *key, *status, *executed_quantity, *refusal)?;
             }
@@ -175,7 +179,7 @@ impl Ledger {
             Record::ExitDecided { cause } => self.open_cycle_mut("exit decided")?.exit = Some(cause.clone()),
             Record::CycleClosed { cycle, profit } => self.close_cycle(time, *cycle, *profit)?,
             Record::CoinsMissing { quantity, .. } => {
-                self.open_cycle_mut("coins missing")?.write_off(*quantity)?;
+                self.open_cycle_mut("coins missing")?.take_out(*quantity, Decimal::ZERO)?;
                 self.totals.written_off = sum(self.totals.written_off, *quantity)?.normalize();
             }
             Record::Alarmed { cause, message } => drop(self.alarms.insert(*cause, message.clone())),
@@ -333,6 +337,10 @@ impl Ledger {
         let fee = |coin: &str| if execution.fee_coin == coin { execution.fee } else { Decimal::ZERO };
         let (base_fee, quote_fee) = (fee(base_coin), fee(quote_coin));
         let settled = match execution.side {
+            _ if self.order(key).is_some_and(|order| order.untold) => {
+                self.book_untold(time, key, execution, base_fee, quote_fee)?;
+                None
+            }
             Side::Buy if self.is_late(key, &execution.exec_id) => {
                 self.book_late(bought(time, execution, base_fee, quote_fee)?, &execution.exec_id)?;
                 None
@@ -360,6 +368,32 @@ impl Ledger {
         }
     }
 
+    /// Books a fill of an order that was settled because the exchange no longer told of it.
+    fn book_untold(
+        &mut self,
+        time: Timestamp,
+        key: OrderKey,
+        execution: &Execution,
+        base_fee: Decimal,
+        quote_fee: Decimal,
+    ) -> Result<(), Contradiction> {
+        let cycle = self.open_cycle_mut("executed")?;
+        let Some(order) = cycle.orders.get_mut(&key) else { return contradiction(format!("order {key} is not there")) };
+        order.note(time, key, execution)?;
+        match (execution.side, key.slot) {
+            (Side::Buy, Slot::Buy(level) | Slot::Sell(level)) => {
+                cycle.bought = Some(time);
+                cycle.lots.entry(level).or_default().add(&bought(time, execution, base_fee, quote_fee)?)
+            }
+            (Side::Buy, Slot::Exit) => contradiction(format!("order {key} was executed on the other side")),
+            (Side::Sell, _) => {
+                cycle.sold = Some(time);
+                let proceeds = difference(execution.value, quote_fee)?;
+                cycle.take_out(sum(execution.quantity, base_fee)?, proceeds)
+            }
+        }
+    }
+
     /// Books a fill of an order of the open cycle. Returns how the order ended, if the fill completes it.
     fn book_live(
         &mut self,
@@ -370,15 +404,7 @@ impl Ledger {
         quote_fee: Decimal,
     ) -> Result<Option<End>, Contradiction> {
         let order = self.live_order(key, "executed")?;
-        if order.spec.side() != execution.side {
-            return contradiction(format!("order {key} was executed on the other side"));
-        }
-        if !order.exec_ids.insert(execution.exec_id.clone()) {
-            return contradiction(format!("execution {} of order {key} booked twice", execution.exec_id));
-        }
-        order.executed_quantity = sum(order.executed_quantity, execution.quantity)?;
-        order.executed_value = sum(order.executed_value, execution.value)?;
-        order.last_execution = Some(time);
+        order.note(time, key, execution)?;
         if order.state == OrderState::Planned {
             order.state = OrderState::Open;
         }
@@ -405,7 +431,9 @@ impl Ledger {
     fn settle(&mut self, time: Timestamp, key: OrderKey, end: End) -> Result<(), Contradiction> {
         let order = self.live_order(key, "settled")?;
         order.state = OrderState::Settled { end, at: time };
-        order.exec_ids = BTreeSet::new();
+        if !order.untold {
+            order.exec_ids = BTreeSet::new();
+        }
         let executed = order.executed_quantity > Decimal::ZERO;
         let sold_cost = order.cost_of_sold();
         let Lot { quantity, cost, since } = order.offered;
