@@ -262,6 +262,7 @@ fn whatever_is_reported_or_decided_the_core_does_not_panic() {
                 quote: numbers.odd().then_some(&quote),
                 open_not_before: Timestamp(i64::MIN),
                 hold_buys: false,
+                connected: Timestamp::default(),
                 now: numbers.moment(),
             };
             let decision = strategy::decide(&situation);

@@ -233,6 +233,7 @@ fn nothing_to_do(history: &History) -> bool {
         quote: None,
         open_not_before: Timestamp::default(),
         hold_buys: false,
+        connected: Timestamp::default(),
         now: Timestamp(i64::MAX),
     };
     parameters.is_some_and(|parameters| decide(&situation(parameters)).steps.is_empty())

@@ -306,6 +306,7 @@ impl World {
             quote: Some(&quote),
             open_not_before: Timestamp(0),
             hold_buys: false,
+            connected: Timestamp::default(),
             now: self.now,
         };
         let decision = strategy::decide(&situation);

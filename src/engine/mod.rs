@@ -185,6 +185,8 @@ pub struct Engine<'a> {
     /// Whether the journal says that this process has reconciled, with every order's fate known.
     watching: bool,
     stream_up: bool,
+    /// When the stream last came up.
+    connected: Timestamp,
     /// When reconciliation is due.
     reconcile_due: Timestamp,
     /// From when on executions may have been missed.
@@ -227,6 +229,7 @@ impl<'a> Engine<'a> {
             awake: now,
             watching: false,
             stream_up: false,
+            connected: Timestamp::default(),
             reconcile_due: now,
             executions_from: now,
             unwatched: None,
@@ -471,6 +474,7 @@ impl<'a> Engine<'a> {
             quote: self.fresh_quote(self.now()),
             open_not_before: self.open_not_before,
             hold_buys: !self.unexpected.is_empty() || !self.reconciled || !self.may_buy(),
+            connected: self.connected,
             now: self.now(),
         };
         let decision = strategy::decide_again(&situation, &mut memo);
@@ -489,6 +493,7 @@ impl<'a> Engine<'a> {
             Signal::StreamUp => {
                 info!("private stream up");
                 self.stream_up = true;
+                self.connected = self.now();
                 // Nothing is replayed: what happened before this moment is known only by asking.
                 self.reconciled = false;
                 self.reconcile_due = self.now();

@@ -69,6 +69,7 @@ impl Engine<'_> {
         self.heartbeat_due = now;
         self.contact.quiet_until = now;
         self.open_not_before = now;
+        self.connected = self.connected.min(now);
         self.reconcile_due = if self.stream_up { now } else { now.after(self.config.stream_patience) };
         let Ledger { watched, time, .. } = self.books.ledger;
         let known = if self.books.ledger.is_blank() { now } else { watched.min(now) };

@@ -198,6 +198,7 @@ fn something_is_due(world: &World, ledger: &Ledger) -> Option<String> {
         quote: Some(&quote),
         open_not_before: Timestamp(0),
         hold_buys: false,
+        connected: Timestamp::default(),
         now,
     });
     // Where history is lost an order may rest that cannot fit any more: it keeps its slot, and a person must look.

@@ -5,7 +5,7 @@
 //! and the request, which was surely not done, is signed and sent once more.
 //!
 //! ```text
-//! call ── wait for the class's rate limit ── sign ── transport ── status, retCode ── result
+//! call ── wait for the rate limits and our own ── sign ── transport ── status, retCode ── result
 //!                                              ▲                        │
 //!                                              └── synchronise ◄── 10002, once
 //! ```
@@ -38,6 +38,7 @@ macro_rules! endpoint {
 
 mod calls;
 mod klines;
+mod pace;
 mod pages;
 mod protocol;
 
@@ -195,7 +196,6 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
     }
 
     fn call(&mut self, endpoint: &Endpoint, payload: &str) -> Result<Vec<u8>, Fault> {
-        self.protocol.keep_limit(endpoint);
         match self.attempt(endpoint, payload) {
             Err(refused) if endpoint.is_refused_for_its_time(&refused) => {
                 self.correct_after(&refused)?;
@@ -206,6 +206,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
     }
 
     fn attempt(&mut self, endpoint: &Endpoint, payload: &str) -> Result<Vec<u8>, Fault> {
+        self.protocol.keep_limit(endpoint);
         let request = self.protocol.request(endpoint, payload)?;
         let sent = self.transport.send(&request);
         self.protocol.understand(endpoint, sent)

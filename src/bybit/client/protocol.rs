@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::pace::Pace;
 use super::{Endpoint, TIME, TimeCheck, parse};
 use crate::bybit::codes;
 use crate::bybit::sign::Credentials;
@@ -38,14 +39,16 @@ pub(super) struct Protocol<C> {
     pub(super) credentials: Option<Credentials>,
     /// Per path: no request before this moment, because the last answer said that nothing is left.
     limits: BTreeMap<&'static str, Timestamp>,
+    pace: Pace,
 }
 
 impl<C: AdjustableClock> Protocol<C> {
     pub(super) fn new(clock: C, symbol: &str, credentials: Option<Credentials>) -> Self {
-        Self { clock, symbol: symbol.to_owned(), credentials, limits: BTreeMap::new() }
+        Self { clock, symbol: symbol.to_owned(), credentials, limits: BTreeMap::new(), pace: Pace::default() }
     }
 
-    /// Waits a little if the last answer of this class said that nothing is left until then.
+    /// A request is about to leave: waits a little if the last answer of this class said that nothing is left until then, or
+    /// if too many have left lately.
     pub(super) fn keep_limit(&mut self, endpoint: &Endpoint) {
         if let Some(until) = self.limits.remove(endpoint.path) {
             let wait = until.since(self.clock.exchange_time()).min(PATIENCE);
@@ -54,6 +57,12 @@ impl<C: AdjustableClock> Protocol<C> {
                 self.clock.sleep(wait);
             }
         }
+        let wait = self.pace.wait(endpoint.call_kind(), self.clock.now());
+        if !wait.is_zero() {
+            log::debug!("{}: waiting {wait:?}, because many requests have left lately", endpoint.name);
+            self.clock.sleep(wait);
+        }
+        self.pace.leaves(self.clock.now());
     }
 
     pub(super) fn request(&self, endpoint: &Endpoint, payload: &str) -> Result<Request, Fault> {

@@ -104,6 +104,12 @@ pub struct Order {
     pub exec_ids: BTreeSet<String>,
     /// How many attempts of this slot were refused in a row before this one.
     pub refused_before: u32,
+    /// How many never arrived in a row before this one.
+    #[serde(default)]
+    pub absent_before: u32,
+    /// How often a cancel was asked for in vain, and when that was last known.
+    #[serde(default)]
+    pub failed_cancels: Option<(u32, Timestamp)>,
 }
 
 /// Where an order stands.
@@ -193,6 +199,8 @@ impl Order {
             untold: false,
             exec_ids: BTreeSet::new(),
             refused_before: 0,
+            absent_before: 0,
+            failed_cancels: None,
         }
     }
 
@@ -254,6 +262,11 @@ impl Order {
             Some(End::Refused(_)) => self.refused_before.saturating_add(1),
             _ => 0,
         }
+    }
+
+    /// How many attempts of its slot never arrived in a row, this one included.
+    pub fn absent_in_a_row(&self) -> u32 {
+        if self.end() == Some(End::Absent) { self.absent_before.saturating_add(1) } else { 0 }
     }
 
     /// What is left of its quantity, in base coin; zero for orders sized in quote coin.

@@ -165,7 +165,12 @@ impl Ledger {
             Record::NameTaken { key } => self.live_order(*key, "refused as a duplicate")?.name_taken = true,
             Record::OrderAmended { key, spec } => self.amend(time, *key, spec)?,
             Record::CancelAsked { key } => self.live_order(*key, "cancelled")?.cancel_asked = Some(time),
-            Record::CancelFailed { key } => self.live_order(*key, "not cancelled")?.cancel_asked = None,
+            Record::CancelFailed { key } => {
+                let order = self.live_order(*key, "not cancelled")?;
+                order.cancel_asked = None;
+                let times = order.failed_cancels.map_or(0, |(times, _)| times);
+                order.failed_cancels = Some((times.saturating_add(1), time));
+            }
             Record::OrderRefused { key, refusal, .. } => self.settle_unexecuted(time, *key, End::Refused(*refusal))?,
             Record::OrderAbsent { key } => self.settle_unexecuted(time, *key, End::Absent)?,
             Record::OrderUntold { key } => {
@@ -282,7 +287,9 @@ impl Ledger {
             cycle.lots.insert(order.home, rest);
             order.offered = Lot { quantity, cost: offer.cost, since: taken.since };
         }
-        order.refused_before = cycle.latest(key.slot).map_or(0, |(_, earlier)| earlier.refused_in_a_row());
+        if let Some((_, earlier)) = cycle.latest(key.slot) {
+            (order.refused_before, order.absent_before) = (earlier.refused_in_a_row(), earlier.absent_in_a_row());
+        }
         cycle.forget_attempts_before(key);
         cycle.orders.insert(key, order);
         Ok(())

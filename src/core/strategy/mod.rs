@@ -39,6 +39,10 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 const MAKER_ONLY_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after refusals.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// What did not get through is repeated at once, then after this pause, which doubles,
+const REPEAT_PAUSE: Duration = Duration::from_secs(1);
+/// and grows to this one at most. A new connection ends it: an outage is over.
+const LONGEST_REPEAT_PAUSE: Duration = Duration::from_secs(120);
 
 /// What the bot is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +81,8 @@ pub struct Situation<'a> {
     pub open_not_before: Timestamp,
     /// Whether something outside the ledger forbids new buys: an unknown order with this bot's prefix.
     pub hold_buys: bool,
+    /// When the exchange was last connected anew: what did not get through before is repeated at once.
+    pub connected: Timestamp,
     /// The time.
     pub now: Timestamp,
 }
@@ -322,7 +328,8 @@ impl<'a> Decider<'a> {
             return self.close_cycle(cycle);
         }
         self.want_quote();
-        if self.is_due(retry_due(cycle, Slot::Exit)) {
+        let due = self.retry_due(cycle, Slot::Exit);
+        if self.is_due(due) {
             let quantity = match refusal {
                 Some((Refusal::Size, times)) => self.smaller(quantity, times, instrument),
                 _ => quantity,
@@ -368,9 +375,18 @@ impl<'a> Decider<'a> {
 
     /// Asks once for the cancel of an order that is known to be open. The engine follows it up.
     fn cancel(&mut self, key: OrderKey, order: &Order) {
-        if order.is_cancellable() {
+        let due = order.failed_cancels.map(|(times, at)| self.repeat_due(times, at));
+        if order.is_cancellable() && due.is_none_or(|due| self.is_due(due)) {
             self.decision.steps.push(Step::Cancel { key });
         }
+    }
+
+    /// When something is repeated that did not get through so many times, lastly at `at`.
+    fn repeat_due(&self, times: u32, at: Timestamp) -> Timestamp {
+        if times <= 1 || at < self.situation.connected {
+            return at;
+        }
+        at.after(doubled(REPEAT_PAUSE, times.saturating_sub(2), LONGEST_REPEAT_PAUSE))
     }
 
     fn base_order(&mut self, cycle: &Reading<'_>) {
@@ -381,7 +397,8 @@ impl<'a> Decider<'a> {
         let room = parameters.max_capital.saturating_sub(cycle.committed());
         let amount = money::floor_to(parameters.base_order_amount.min(room), instrument.amount_step);
         let affordable = amount >= instrument.min_notional;
-        let due = self.is_due(retry_due(cycle, Slot::Buy(0)));
+        let due = self.retry_due(cycle, Slot::Buy(0));
+        let due = self.is_due(due);
         if due && affordable && !self.buys_forbidden(Some(cycle)) {
             self.place(cycle, Slot::Buy(0), OrderSpec::MarketBuy { amount }, None, Reason::Base);
         }
@@ -407,30 +424,32 @@ impl<'a> Decider<'a> {
         is_due
     }
 
+    /// When a free slot may be tried again after what became of its latest order.
+    fn retry_due(&self, cycle: &Reading<'_>, slot: Slot) -> Timestamp {
+        let Some((_, order)) = cycle.latest(slot) else { return cycle.opened };
+        let OrderState::Settled { end, at } = order.state else { return cycle.opened };
+        let refused = |first| at.after(doubled(first, order.refused_in_a_row().saturating_sub(1), LONGEST_PAUSE));
+        let unasked = order.cancel_asked.is_none() && order.executed_quantity.is_zero();
+        match end {
+            End::Refused(Refusal::InsufficientFunds) => at.after(FUNDS_PATIENCE),
+            End::Refused(Refusal::MakerOnly) => refused(MAKER_ONLY_PAUSE),
+            End::Refused(Refusal::Filter | Refusal::BelowMinimum | Refusal::Size | Refusal::Other) => {
+                refused(REFUSED_PAUSE)
+            }
+            // Somebody else cancelled it. The two must not race at full speed.
+            End::Cancelled if unasked => at.after(REFUSED_PAUSE),
+            End::Absent => self.repeat_due(order.absent_in_a_row(), at),
+            End::Cancelled | End::Filled => at,
+        }
+    }
+
     fn wake_at(&mut self, moment: Timestamp) {
         self.decision.wake = Some(self.decision.wake.unwrap_or(moment).min(moment));
     }
 }
 
-/// When a free slot may be tried again after what became of its latest order.
-fn retry_due(cycle: &Reading<'_>, slot: Slot) -> Timestamp {
-    let Some((_, order)) = cycle.latest(slot) else { return cycle.opened };
-    let OrderState::Settled { end, at } = order.state else { return cycle.opened };
-    let doubled = |pause: Duration| {
-        let doublings = order.refused_in_a_row().saturating_sub(1).min(16);
-        pause.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
-    };
-    let unasked = order.cancel_asked.is_none() && order.executed_quantity.is_zero();
-    at.after(match end {
-        End::Refused(Refusal::InsufficientFunds) => FUNDS_PATIENCE,
-        End::Refused(Refusal::MakerOnly) => doubled(MAKER_ONLY_PAUSE),
-        End::Refused(Refusal::Filter | Refusal::BelowMinimum | Refusal::Size | Refusal::Other) => {
-            doubled(REFUSED_PAUSE)
-        }
-        // Somebody else cancelled it. The two must not race at full speed.
-        End::Cancelled if unasked => REFUSED_PAUSE,
-        End::Cancelled | End::Filled | End::Absent => Duration::ZERO,
-    })
+fn doubled(first: Duration, doublings: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(doublings.min(16))).min(longest)
 }
 
 /// Checks, before the first order and whenever the filters change, that the whole ladder could be placed if the

@@ -9,8 +9,8 @@ use super::super::order::{OrderKey, OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
 use super::super::record::Reason;
 use super::super::time::Timestamp;
+use super::Decider;
 use super::reading::Reading;
-use super::{Decider, retry_due};
 
 impl Decider<'_> {
     /// Places the rebuys that are due and cancels those that should not rest.
@@ -80,7 +80,7 @@ impl Decider<'_> {
     ) {
         let slot = Slot::Buy(rebuy.level);
         let quote = self.quote_after_refusal(cycle, slot);
-        if !self.is_due(self.rebuy_due(cycle).max(retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
+        if !self.is_due(self.rebuy_due(cycle).max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
             return;
         }
         let parameters = self.situation.parameters;
@@ -201,6 +201,7 @@ mod tests {
             quote: None,
             open_not_before: Timestamp(0),
             hold_buys: false,
+            connected: Timestamp::default(),
             now: Timestamp(10_000),
         })
     }

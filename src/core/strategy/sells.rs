@@ -10,8 +10,8 @@ use super::super::order::{OrderSpec, Side, Slot};
 use super::super::parameters::TakeProfitMode;
 use super::super::record::{Offer, Reason};
 use super::super::time::Timestamp;
+use super::Decider;
 use super::reading::Reading;
-use super::{Decider, retry_due};
 
 /// A rebuy that is filled in part and still open is offered once it has been quiet for this long.
 const PARTIAL_FILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -105,7 +105,7 @@ impl Decider<'_> {
         let Some(due) = self.offer_due(cycle, group) else { return };
         let parameters = self.situation.parameters;
         let quote = self.quote_after_refusal(cycle, group.slot);
-        if !self.is_due(due.max(retry_due(cycle, group.slot))) {
+        if !self.is_due(due.max(self.retry_due(cycle, group.slot))) {
             return;
         }
         // The market has risen above the price. A maker rests as low as it can. A taker asks no less than the bid, because the
