@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// and that of reconciliation where the exchange did not answer at all: what happened meanwhile should be known soon.
 const LONGEST_RECONCILE_PAUSE: Duration = Duration::from_secs(5);
-/// The first pause after a refusal that only a person can settle; it doubles.
+/// The first pause of a start that is refused what only a person can settle; it doubles.
 const FIRST_REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// The longest such pause.
 const LONGEST_REFUSED_PAUSE: Duration = Duration::from_secs(300);
@@ -128,6 +128,17 @@ impl Contact {
         self.failing.clear();
     }
 
+    /// Whether a refusal that only a person can settle is believed.
+    fn refusal_lasts(&self, now: Timestamp) -> bool {
+        self.refused.is_some_and(|refused| refused.times >= REFUSALS && now.since(refused.since) >= REFUSED_FOR)
+    }
+
+    /// How long a start waits that is refused.
+    pub(super) fn refused_pause(&self) -> Duration {
+        let times = self.refused.map_or(0, |refused| refused.times);
+        doubled(FIRST_REFUSED_PAUSE, times.saturating_sub(1), LONGEST_REFUSED_PAUSE)
+    }
+
     /// Asks for a pause of everything; longer each time until there is an answer.
     fn pause(&mut self, fault: &Fault, now: Timestamp, until: Timestamp) {
         if self.outages == 0 {
@@ -143,7 +154,7 @@ fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times.min(16))).min(longest)
 }
 
-fn is_outage(kind: FaultKind) -> bool {
+pub(super) fn is_outage(kind: FaultKind) -> bool {
     matches!(
         kind,
         FaultKind::Unreachable
@@ -189,17 +200,16 @@ impl Engine<'_> {
                 _ => Failure::KeyRefused(fault.to_string()),
             });
         }
-        let times = self.contact.refused.map_or(0, |refused| refused.times);
-        if times == 0 {
+        if self.contact.refused.is_none() {
             warn!("{fault}; the bot stays, because a cycle may be open, and asks again ever more slowly");
         }
-        self.contact.quiet_until = self.now().after(doubled(FIRST_REFUSED_PAUSE, times, LONGEST_REFUSED_PAUSE));
         self.note_refusal(fault)
     }
 
+    /// With a cycle open it stays, unless it was told to end and the refusal lasts: then it says what rests, and ends.
     fn may_leave(&self) -> bool {
         let is_starting = !self.preflight_passed && self.books.ledger.cycle.is_none();
-        is_starting || self.config.goal != Goal::Trade
+        is_starting || (self.config.goal != Goal::Trade && self.contact.refusal_lasts(self.now()))
     }
 
     /// Raises the alarm once a refusal that only a person can settle has lasted.
@@ -207,15 +217,16 @@ impl Engine<'_> {
         let now = self.now();
         let refused = self.contact.refused.get_or_insert(Refused { times: 0, since: now });
         refused.times = refused.times.saturating_add(1);
-        let lasts = refused.times >= REFUSALS && now.since(refused.since) >= REFUSED_FOR;
+        let since = refused.since;
         let cause = AlarmCause::Refused;
-        if !lasts || !self.clock_synchronised || self.books.ledger.alarms.contains_key(&cause) {
+        if !self.contact.refusal_lasts(now) || !self.clock_synchronised || self.books.ledger.alarms.contains_key(&cause)
+        {
             return Ok(());
         }
         let message = format!(
             "the exchange refuses since {}: {fault}. The bot stays and goes on asking, ever more slowly; what rests goes on \
              resting. See to it on the exchange's site: the key, its rights and addresses, the terms, the symbol",
-            refused.since
+            since
         );
         warn!("{message}");
         self.record(vec![Record::Alarmed { cause, message }])

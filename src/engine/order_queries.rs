@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
-use super::ports::FaultKind;
-use super::{Engine, Failure, rebuilding};
+use super::ports::{Fault, FaultKind};
+use super::{Engine, Failure, contact, rebuilding};
 use crate::core::Timestamp;
 use crate::core::absence::{self, HIDDEN_PATIENCE, Next, RETENTION, Silence};
 use crate::core::ledger::OrderState;
@@ -28,6 +28,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause between two questions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The same while it is refused.
+const LONGEST_REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
 /// What is known of a query.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub(super) struct OrderQuery {
     since: Timestamp,
     /// How often it was asked for.
     asked: u32,
+    /// How often in a row that was refused.
+    refused: u32,
     /// How the exchange was silent about it.
     silence: Silence,
 }
@@ -62,7 +66,7 @@ impl Engine<'_> {
         let now = self.now();
         let due = now.after(grace);
         let silence = Silence { proved, ..Silence::default() };
-        let query = self.queries.entry(key).or_insert(OrderQuery { due, since: now, asked: 0, silence });
+        let query = self.queries.entry(key).or_insert(OrderQuery { due, since: now, asked: 0, refused: 0, silence });
         query.due = query.due.min(due);
         query.silence.proved |= proved;
     }
@@ -100,22 +104,42 @@ impl Engine<'_> {
         let asked = self.now();
         match self.exchange.order(&key.link_id(&self.config.bot)) {
             Ok(Some(report)) => {
-                self.contact.answered();
+                self.query_answered(key);
                 self.on_answer(key, &report)
             }
             Ok(None) => {
-                self.contact.answered();
+                self.query_answered(key);
                 self.on_absence(key, asked)
             }
             Err(fault) if fault.kind == FaultKind::NotOpen => self.on_absence(key, asked),
-            Err(fault) => self.on_fault(&fault),
+            Err(fault) => {
+                self.query_failed(key, &fault);
+                self.on_fault(&fault)
+            }
+        }
+    }
+
+    fn query_answered(&mut self, key: OrderKey) {
+        self.contact.answered();
+        if let Some(query) = self.queries.get_mut(&key) {
+            query.refused = 0;
+        }
+    }
+
+    /// What is refused, and not merely unanswered, is asked again ever more slowly.
+    fn query_failed(&mut self, key: OrderKey, fault: &Fault) {
+        if !contact::is_outage(fault.kind)
+            && let Some(query) = self.queries.get_mut(&key)
+        {
+            query.refused = query.refused.saturating_add(1);
         }
     }
 
     fn query_again_later(&mut self, key: OrderKey) {
         let now = self.now();
         if let Some(query) = self.queries.get_mut(&key) {
-            let pause = (FIRST_PAUSE * 2_u32.pow(query.asked.min(8))).min(LONGEST_PAUSE);
+            let longest = if query.refused > 0 { LONGEST_REFUSED_PAUSE } else { LONGEST_PAUSE };
+            let pause = (FIRST_PAUSE * 2_u32.pow(query.asked.min(16))).min(longest);
             query.asked = query.asked.saturating_add(1);
             query.due = now.after(pause);
         }

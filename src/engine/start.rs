@@ -10,6 +10,7 @@ use super::contact::{Chore, OUTAGE_PAUSE};
 use super::ports::{Fault, FaultKind, StopWish};
 use super::{Engine, EngineConfig, Failure, quote_of, rebuilding};
 use crate::core::absence::{self, Unwatched};
+use crate::core::instrument::Instrument;
 use crate::core::ledger::Ledger;
 use crate::core::record::{AlarmCause, MissingCause, Record};
 use crate::core::strategy;
@@ -21,7 +22,7 @@ const START_ATTEMPTS: u32 = 5;
 impl Engine<'_> {
     /// Compares clocks, and asks for the instrument.
     pub(super) fn start(&mut self) -> Result<(), Failure> {
-        let Some(instrument) = self.at_start(|engine| engine.exchange.handshake())? else { return Ok(()) };
+        let Some(instrument) = self.at_start(Self::handshake)? else { return Ok(()) };
         self.set_deadlines();
         let EngineConfig { bot, environment, parameters, .. } = self.config.clone();
         if !instrument.trading && self.books.ledger.cycle.is_none() {
@@ -36,6 +37,22 @@ impl Engine<'_> {
         }
         records.extend(lost);
         self.record(records)
+    }
+
+    /// Time and instrument. With a cycle open both are known well enough without the endpoints that tell them: the journal has
+    /// the instrument, and the exchange answers no signed question of a clock that is far off.
+    fn handshake(&mut self) -> Result<Instrument, Fault> {
+        let fault = match self.exchange.handshake() {
+            Ok(instrument) => return Ok(instrument),
+            Err(fault) => fault,
+        };
+        match self.books.ledger.instrument.clone().filter(|_| self.books.ledger.cycle.is_some()) {
+            Some(instrument) if self.exchange.open_orders().is_ok() => {
+                warn!("{fault}; a cycle is open: it goes on with what the journal knows");
+                Ok(instrument)
+            }
+            _ => Err(fault),
+        }
     }
 
     /// Looks whether the key may trade, and whether the ladder may be placed at the market's price.
@@ -133,6 +150,7 @@ impl Engine<'_> {
                 return Err(Failure::Unreachable(fault));
             }
             let pause = self.now().after(OUTAGE_PAUSE * 2_u32.pow(attempt.min(START_ATTEMPTS)));
+            let pause = if refused { self.now().after(self.contact.refused_pause()) } else { pause };
             let pause = self.contact.quiet_until.max(pause);
             warn!("{fault}; trying again");
             attempt += 1;

@@ -106,7 +106,11 @@ impl<C: AdjustableClock> Protocol<C> {
         let exchange = parse::<wire::TimeAnswer<'_>>(&TIME, body)?.time().map_err(|error| TIME.unreadable(error))?;
         let round_trip = after.since(before);
         let left = after.before((round_trip / 2).min(LONGEST_WAY_BACK));
-        Ok(TimeCheck { exchange, round_trip, behind_ms: exchange.0.saturating_sub(left.0) })
+        // A slow answer was written at any moment in between: if that may be what this clock says, it is no better than that.
+        let says_nothing =
+            self.clock.is_corrected() && round_trip > LONGEST_WAY_BACK * 2 && (before..=after).contains(&exchange);
+        let behind_ms = if says_nothing { 0 } else { exchange.0.saturating_sub(left.0) };
+        Ok(TimeCheck { exchange, round_trip, behind_ms })
     }
 
     pub(super) fn follow(&self, check: TimeCheck) {
