@@ -36,7 +36,7 @@ mod wire;
 
 pub use address::Address;
 pub use client::{Client, Interval, KLINES_A_PAGE, KeyInfo, Kline, TimeCheck};
-pub use clock::ExchangeClock;
+pub use clock::{ExchangeClock, Steering};
 pub use environment::{Environment, Hosts};
 pub use sign::Credentials;
 pub use stream::PrivateStream;

@@ -396,7 +396,11 @@ impl<'a> Engine<'a> {
     /// A process that was suspended for long knows no more than one that starts.
     fn notice_suspension(&mut self) -> Result<(), Failure> {
         let now = self.now();
-        let away = now.since(std::mem::replace(&mut self.awake, now));
+        let before = std::mem::replace(&mut self.awake, now);
+        if now < before {
+            return self.notice_step_back(before);
+        }
+        let away = now.since(before);
         if away < SUSPENDED || !self.reconciled_once {
             return Ok(());
         }
@@ -408,6 +412,21 @@ impl<'a> Engine<'a> {
             let lost = self.after_absence();
             self.record(lost)?;
         }
+        Ok(())
+    }
+
+    /// The clock was ahead of the exchange's, and is no longer: what is due lies as far ahead as the clock was. All is asked anew.
+    fn notice_step_back(&mut self, before: Timestamp) -> Result<(), Failure> {
+        info!(
+            "the clock was {} s ahead of the exchange's: comparing everything anew",
+            before.since(self.awake).as_secs()
+        );
+        self.set_deadlines();
+        self.contact.connected();
+        self.queries.clear();
+        self.quote = None;
+        self.shortage = None;
+        self.reconciled = false;
         Ok(())
     }
 

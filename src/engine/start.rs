@@ -79,7 +79,7 @@ impl Engine<'_> {
 
     /// The exchange has corrected the clock: deadlines are counted from here. What an uncorrected clock said before may
     /// lie years ahead.
-    fn set_deadlines(&mut self) {
+    pub(super) fn set_deadlines(&mut self) {
         self.clock_synchronised = true;
         let now = self.now();
         // A comparison over a connection that was only just opened is a rough one.

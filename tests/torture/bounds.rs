@@ -159,7 +159,9 @@ impl World {
             return None;
         }
         let disturbed = self.conditions.disturb_knowledge(now) || !matches!(self.link, Link::Up(_));
-        let in_doubt = cycle.live_orders().any(|(_, order)| order.is_unknown() || order.cancel_asked.is_some());
+        // A process that has not compared anything yet does not know what rests.
+        let in_doubt = !self.mirror.watching
+            || cycle.live_orders().any(|(_, order)| order.is_unknown() || order.cancel_asked.is_some());
         let book = self.exchange.book("BTCUSDT")?;
         let instrument = &book.listing().instrument;
         let sellable = |quantity: Decimal| {

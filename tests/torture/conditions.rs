@@ -62,18 +62,11 @@ kinds! {
 /// What today's engine cannot bear: a condition (`kind`, `kind:scope`, `*:scope` or `*`), the invariants that it breaks, and
 /// why. Of 8, 9, 12 and 13 these are passed over in the seeds that have the condition; one that breaks another invariant is
 /// not drawn. Nothing is excused where conditions are asked for by name. As the engine learns to bear them, lines go.
-const NOT_YET: &[(&str, &[u8], &str)] = &[
-    (
-        "wrong-time",
-        &[7, 8],
-        "any answer moves the clock: time limits fire, then nothing is done until true time has caught up",
-    ),
-    (
-        "suspended-for-days",
-        &[2],
-        "what was forgotten is looked for at a start alone: a buy that was filled while the machine slept counts as empty",
-    ),
-];
+const NOT_YET: &[(&str, &[u8], &str)] = &[(
+    "suspended-for-days",
+    &[2],
+    "what was forgotten is looked for at a start alone: a buy that was filled while the machine slept counts as empty",
+)];
 
 fn matches(pattern: &str, kind: Kind, scope: Scope) -> bool {
     let (of_kind, of_scope) = pattern.split_once(':').unwrap_or((pattern, "*"));

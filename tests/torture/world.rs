@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use recompra::bybit::Steering;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::{BotName, Side};
 use recompra::core::parameters::Parameters;
@@ -58,9 +59,9 @@ pub(crate) struct Options {
 /// The bot's clock: off by what is wrong with it, corrected by the bot.
 pub(crate) struct BotClock {
     off: i64,
-    correction: i64,
-    latest: i64,
-    corrected: bool,
+    /// How wrong its wall clock is, which goes on while the machine sleeps.
+    wrong: i64,
+    steering: Steering,
 }
 
 /// The private stream's connection.
@@ -155,7 +156,7 @@ impl World {
             bounds: Bounds::default(),
             faults_end,
             disk: Disk::default(),
-            clock: BotClock { off: 0, correction: 0, latest: i64::MIN, corrected: false },
+            clock: BotClock { off: 0, wrong: 0, steering: Steering::starting_at(0) },
             link: Link::Down(BEGIN),
             signals: VecDeque::new(),
             ready: VecDeque::new(),
@@ -324,7 +325,7 @@ impl World {
             self.say(&format!("fault: the clock jumps by {jump} ms"));
             if jump > 0 {
                 // So far ahead at most, however far it was before: the clock is monotonic, and errors do not add up.
-                let ahead = self.clock.off + self.clock.correction;
+                let ahead = self.clock.steering.exchange_time(self.clock.off);
                 self.clock.off += jump.min((jump - ahead).max(0));
             } else {
                 self.clock.off += jump;
@@ -466,7 +467,7 @@ impl World {
         } else {
             0
         };
-        self.clock = BotClock { off: wrong, correction: 0, latest: i64::MIN, corrected: false };
+        self.clock = BotClock { off: wrong, wrong, steering: Steering::starting_at(0) };
         self.lives += 1;
         if self.lives == 60 && !self.faults.ceased {
             self.cease_faults();
@@ -531,7 +532,7 @@ impl World {
 impl BotClock {
     /// What it shows; it never runs backwards.
     pub(crate) fn reading(&self, now: i64) -> i64 {
-        self.latest.max(now + self.off + self.correction)
+        self.steering.peek(now + self.off)
     }
 }
 
@@ -541,9 +542,8 @@ pub(crate) struct ClockHandle(pub(crate) std::rc::Rc<std::cell::RefCell<World>>)
 impl Clock for ClockHandle {
     fn now(&self) -> Timestamp {
         let world = &mut *self.0.borrow_mut();
-        let time = world.now + world.clock.off + world.clock.correction;
-        world.clock.latest = world.clock.latest.max(time);
-        Timestamp(world.clock.latest)
+        let machine = world.now + world.clock.off;
+        Timestamp(world.clock.steering.now(machine))
     }
 
     fn sleep(&self, duration: Duration) {
@@ -554,15 +554,17 @@ impl Clock for ClockHandle {
 impl AdjustableClock for ClockHandle {
     fn exchange_time(&self) -> Timestamp {
         let world = self.0.borrow();
-        Timestamp(world.now + world.clock.off + world.clock.correction)
+        Timestamp(world.clock.steering.exchange_time(world.now + world.clock.off))
     }
 
     fn correct(&self, milliseconds: i64) {
         let world = &mut *self.0.borrow_mut();
-        world.clock.correction += milliseconds;
-        // As the real one: before the first correction the time was a guess.
-        if !std::mem::replace(&mut world.clock.corrected, true) {
-            world.clock.latest = i64::MIN;
-        }
+        let machine = world.now + world.clock.off;
+        let wall = world.now + world.clock.wrong;
+        world.clock.steering.correct(milliseconds, machine, wall);
+    }
+
+    fn is_corrected(&self) -> bool {
+        self.0.borrow().clock.steering.is_corrected()
     }
 }

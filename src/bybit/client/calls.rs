@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::pages::{page, windows};
-use super::{Client, Endpoint, KEY, KeyInfo, TIME, TimeCheck, parse};
+use super::{Client, Endpoint, KEY, KeyInfo, TIME, parse};
 use crate::bybit::query::Query;
 use crate::bybit::wire::{self, CancelRequest, CreateRequest, Created, ExecutionRow, OrderRow};
 use crate::core::Timestamp;
@@ -38,8 +38,8 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     fn handshake(&mut self) -> Result<Instrument, Fault> {
         let questions = [(&TIME, String::new()), (&INSTRUMENTS, self.of_symbol().finish())];
         let mut instrument = Err(INSTRUMENTS.fault(FaultKind::Unreachable, "it was never asked"));
-        let check = self.correct_clock_with(&questions, |outcome| instrument = outcome)?;
-        self.read_instrument(&instrument.map_err(|fault| fault.after_correction(check.behind_ms))?)
+        let moved = self.correct_clock_with(&questions, |outcome| instrument = outcome)?;
+        self.read_instrument(&instrument.map_err(|fault| fault.after_correction(moved))?)
     }
 
     fn preflight(&mut self) -> Result<Ticker, Fault> {
@@ -54,6 +54,7 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     }
 
     fn snapshot(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
+        let (from, to) = self.protocol.in_exchange_time(from, to);
         let Some(window) = windows(from, to).next() else { return Ok((self.open_orders()?, Vec::new())) };
         let symbol = &self.protocol.symbol;
         let [open, executions] = self.ask_together([
@@ -140,6 +141,7 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
 
     fn closed_orders(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<OrderReport>, Fault> {
         let symbol = self.protocol.symbol.clone();
+        let (from, to) = self.protocol.in_exchange_time(from, to);
         let mut orders = Vec::new();
         for window in windows(from, to) {
             orders.extend(self.pages(
@@ -188,12 +190,12 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
     }
 
     /// Asks several things at once, the time among them. Corrects the clock by the first answer about it, and hands on what
-    /// became of the other questions.
+    /// became of the other questions. By how many milliseconds that moved the engine's time.
     fn correct_clock_with(
         &mut self,
         questions: &[(&Endpoint, String)],
         mut other: impl FnMut(Result<Vec<u8>, Fault>),
-    ) -> Result<TimeCheck, Fault> {
+    ) -> Result<i64, Fault> {
         let before = self.protocol.clock.exchange_time();
         let mut check = Err(TIME.fault(FaultKind::Unreachable, "it was never asked"));
         self.call_together(questions, &mut |protocol, place, outcome| {
@@ -204,9 +206,9 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
                 check = outcome.and_then(|body| protocol.time_check(before, &body));
             }
         });
-        let check = check?;
+        let (check, before) = (check?, self.protocol.clock.now());
         self.protocol.follow(check);
-        Ok(check)
+        Ok(self.protocol.clock.now().0.saturating_sub(before.0))
     }
 
     fn read_instrument(&self, body: &[u8]) -> Result<Instrument, Fault> {
@@ -244,6 +246,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
         mut first: Option<Vec<u8>>,
     ) -> Result<Vec<Execution>, Fault> {
         let symbol = self.protocol.symbol.clone();
+        let (from, to) = self.protocol.in_exchange_time(from, to);
         let mut executions = Vec::new();
         for window in windows(from, to) {
             let newest_first = self.pages(

@@ -249,10 +249,12 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
     /// # Errors
     /// That refusal, if the exchange does not tell its time.
     fn correct_after(&mut self, refused: &Fault) -> Result<(), Fault> {
-        self.correct_clock().map_err(|fault| {
+        let check = self.server_time().map_err(|fault| {
             log::warn!("the clock could not be synchronised: {fault}");
             refused.clone()
-        })
+        })?;
+        self.protocol.follow_refused(check);
+        Ok(())
     }
 }
 

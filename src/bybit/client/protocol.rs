@@ -40,11 +40,20 @@ pub(super) struct Protocol<C> {
     /// Per path: no request before this moment, because the last answer said that nothing is left.
     limits: BTreeMap<&'static str, Timestamp>,
     pace: Pace,
+    /// How often in a row a request was refused for its time.
+    refused_for_time: u32,
 }
 
 impl<C: AdjustableClock> Protocol<C> {
     pub(super) fn new(clock: C, symbol: &str, credentials: Option<Credentials>) -> Self {
-        Self { clock, symbol: symbol.to_owned(), credentials, limits: BTreeMap::new(), pace: Pace::default() }
+        Self {
+            clock,
+            symbol: symbol.to_owned(),
+            credentials,
+            limits: BTreeMap::new(),
+            pace: Pace::default(),
+            refused_for_time: 0,
+        }
     }
 
     /// A request is about to leave: waits a little if the last answer of this class said that nothing is left until then, or
@@ -97,6 +106,9 @@ impl<C: AdjustableClock> Protocol<C> {
         })?;
         self.remember_limit(endpoint, &response);
         self.judge(endpoint, &response)?;
+        if endpoint.signed {
+            self.refused_for_time = 0;
+        }
         Ok(response.body)
     }
 
@@ -105,20 +117,44 @@ impl<C: AdjustableClock> Protocol<C> {
         let after = self.clock.exchange_time();
         let exchange = parse::<wire::TimeAnswer<'_>>(&TIME, body)?.time().map_err(|error| TIME.unreadable(error))?;
         let round_trip = after.since(before);
-        let left = after.before((round_trip / 2).min(LONGEST_WAY_BACK));
-        // A slow answer was written at any moment in between: if that may be what this clock says, it is no better than that.
-        let says_nothing =
-            self.clock.is_corrected() && round_trip > LONGEST_WAY_BACK * 2 && (before..=after).contains(&exchange);
-        let behind_ms = if says_nothing { 0 } else { exchange.0.saturating_sub(left.0) };
+        let left = after.before(way_back(round_trip));
+        let behind_ms = exchange.0.saturating_sub(left.0);
         Ok(TimeCheck { exchange, round_trip, behind_ms })
     }
 
+    /// What the engine calls `from..=to`, and what it would be by the exchange's time, if a correction is not believed yet.
+    pub(super) fn in_exchange_time(&self, from: Timestamp, to: Timestamp) -> (Timestamp, Timestamp) {
+        let ahead = self.clock.exchange_time().0.saturating_sub(self.clock.now().0);
+        let moved = |moment: Timestamp, milliseconds: i64| Timestamp(moment.0.saturating_add(milliseconds));
+        (moved(from, ahead.min(0)), moved(to, ahead.max(0)))
+    }
+
+    /// Corrects the clock by what a comparison found. A slow answer was written at any moment while it was waited for: if that may
+    /// be what this clock says already, it teaches nothing.
     pub(super) fn follow(&self, check: TimeCheck) {
-        if check.behind_ms.unsigned_abs() > WORTH_TELLING_MS {
-            let (here, there) = (self.clock.exchange_time(), check.exchange);
-            log::warn!("this machine's clock says {here}, the exchange's {there}: the exchange's counts here");
+        let least = check.behind_ms.saturating_sub(milliseconds(way_back(check.round_trip)));
+        let most = least.saturating_add(milliseconds(check.round_trip));
+        if !(self.clock.is_corrected() && is_slow(check.round_trip) && (least..=most).contains(&0)) {
+            self.correct(check.behind_ms, check.exchange);
         }
-        self.clock.correct(check.behind_ms);
+    }
+
+    /// Corrects it after the exchange has refused a request for its time. If the answer about the time is slow, where between
+    /// asking and answering it was written is tried in turn: near the end, and in the middle. One of them is near enough.
+    pub(super) fn follow_refused(&mut self, check: TimeCheck) {
+        self.refused_for_time = self.refused_for_time.saturating_add(1);
+        let earlier = check.round_trip / 2 - way_back(check.round_trip);
+        let in_the_middle = is_slow(check.round_trip) && self.refused_for_time % 2 == 0;
+        let more = if in_the_middle { milliseconds(earlier) } else { 0 };
+        self.correct(check.behind_ms.saturating_add(more), check.exchange);
+    }
+
+    fn correct(&self, behind_ms: i64, exchange: Timestamp) {
+        if behind_ms.unsigned_abs() > WORTH_TELLING_MS {
+            let here = self.clock.exchange_time();
+            log::warn!("this machine's clock says {here}, the exchange's {exchange}: the exchange's counts here");
+        }
+        self.clock.correct(behind_ms);
     }
 
     fn remember_limit(&mut self, endpoint: &Endpoint, response: &Response) {
@@ -138,8 +174,10 @@ impl<C: AdjustableClock> Protocol<C> {
 
     /// Whether the exchange says that the call was done.
     fn judge(&self, endpoint: &Endpoint, response: &Response) -> Result<(), Fault> {
-        let now = self.clock.exchange_time();
-        let until = self.reset_time(response).unwrap_or(now.after(RETRY));
+        // The engine waits by its own time, which a correction that is not believed yet has not moved.
+        let now = self.clock.now();
+        let wait = self.reset_time(response).map_or(RETRY, |reset| reset.since(self.clock.exchange_time()));
+        let until = now.after(wait);
         if let Ok(head) = read::<wire::Head<'_>>(&response.body) {
             if head.code == 0 && response.status == 200 {
                 return Ok(());
@@ -162,6 +200,20 @@ impl<C: AdjustableClock> Protocol<C> {
         let text = self.credentials.as_ref().map_or_else(|| text.to_owned(), |credentials| credentials.redact(text));
         text.trim().chars().take(160).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
     }
+}
+
+/// How long an answer about the time is taken to have been on its way back.
+fn way_back(round_trip: Duration) -> Duration {
+    (round_trip / 2).min(LONGEST_WAY_BACK)
+}
+
+/// Whether it may have spent its time elsewhere than on the way.
+fn is_slow(round_trip: Duration) -> bool {
+    round_trip > LONGEST_WAY_BACK * 2
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What a body says, read as text, as the stream's frames are: reading the same types from bytes as well would put each

@@ -219,7 +219,7 @@ impl<'a> Decider<'a> {
             self.decision.finished = true;
             return;
         }
-        let pause_over = ledger.last_end.map_or(ledger.time, |end| end.after(parameters.cycle_delay));
+        let pause_over = ledger.last_end.map_or(ledger.time, |end| self.after(end, parameters.cycle_delay));
         let due = pause_over.max(self.situation.open_not_before);
         let closing = self.situation.goal == Goal::Close;
         if closing && self.situation.bid().is_none() {
@@ -384,9 +384,9 @@ impl<'a> Decider<'a> {
     /// When something is repeated that did not get through so many times, lastly at `at`.
     fn repeat_due(&self, times: u32, at: Timestamp) -> Timestamp {
         if times <= 1 || at < self.situation.connected {
-            return at;
+            return at.min(self.situation.now);
         }
-        at.after(doubled(REPEAT_PAUSE, times.saturating_sub(2), LONGEST_REPEAT_PAUSE))
+        self.after(at, doubled(REPEAT_PAUSE, times.saturating_sub(2), LONGEST_REPEAT_PAUSE))
     }
 
     fn base_order(&mut self, cycle: &Reading<'_>) {
@@ -424,22 +424,28 @@ impl<'a> Decider<'a> {
         is_due
     }
 
+    /// So long after a moment. One that lies ahead was dated by a clock that was wrong: nothing waits for it.
+    fn after(&self, moment: Timestamp, pause: Duration) -> Timestamp {
+        if moment > self.situation.now { self.situation.now } else { moment.after(pause) }
+    }
+
     /// When a free slot may be tried again after what became of its latest order.
     fn retry_due(&self, cycle: &Reading<'_>, slot: Slot) -> Timestamp {
         let Some((_, order)) = cycle.latest(slot) else { return cycle.opened };
         let OrderState::Settled { end, at } = order.state else { return cycle.opened };
-        let refused = |first| at.after(doubled(first, order.refused_in_a_row().saturating_sub(1), LONGEST_PAUSE));
+        let after = |pause| self.after(at, pause);
+        let refused = |first| after(doubled(first, order.refused_in_a_row().saturating_sub(1), LONGEST_PAUSE));
         let unasked = order.cancel_asked.is_none() && order.executed_quantity.is_zero();
         match end {
-            End::Refused(Refusal::InsufficientFunds) => at.after(FUNDS_PATIENCE),
+            End::Refused(Refusal::InsufficientFunds) => after(FUNDS_PATIENCE),
             End::Refused(Refusal::MakerOnly) => refused(MAKER_ONLY_PAUSE),
             End::Refused(Refusal::Filter | Refusal::BelowMinimum | Refusal::Size | Refusal::Other) => {
                 refused(REFUSED_PAUSE)
             }
             // Somebody else cancelled it. The two must not race at full speed.
-            End::Cancelled if unasked => at.after(REFUSED_PAUSE),
+            End::Cancelled if unasked => after(REFUSED_PAUSE),
             End::Absent => self.repeat_due(order.absent_in_a_row(), at),
-            End::Cancelled | End::Filled => at,
+            End::Cancelled | End::Filled => at.min(self.situation.now),
         }
     }
 

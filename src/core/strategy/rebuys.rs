@@ -104,8 +104,10 @@ impl Decider<'_> {
     /// Rebuys follow the sell of the last buy, or the last sale, by `rebuy_delay`.
     fn rebuy_due(&self, cycle: &Reading<'_>) -> Timestamp {
         let parameters = self.situation.parameters;
-        let after_buy = cycle.bought.map(|bought| bought.after(parameters.sell_delay));
-        after_buy.max(cycle.sold).unwrap_or(cycle.opened).after(parameters.rebuy_delay)
+        let after_buy =
+            cycle.bought.map(|bought| self.after(bought, parameters.sell_delay.saturating_add(parameters.rebuy_delay)));
+        let after_sale = cycle.sold.map(|sold| self.after(sold, parameters.rebuy_delay));
+        after_buy.max(after_sale).unwrap_or_else(|| self.after(cycle.opened, parameters.rebuy_delay))
     }
 }
 

@@ -150,8 +150,8 @@ impl Decider<'_> {
                 let since = lot.since?;
                 let still_filling = cycle.live(Slot::Buy(level)).and_then(|(_, order)| order.last_execution);
                 Some(match still_filling {
-                    Some(last) => last.after(delay.max(PARTIAL_FILL_PATIENCE)),
-                    None => since.after(delay),
+                    Some(last) => self.after(last, delay.max(PARTIAL_FILL_PATIENCE)),
+                    None => self.after(since, delay),
                 })
             })
             .min()
