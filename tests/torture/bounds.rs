@@ -95,6 +95,11 @@ impl World {
         self.bounds.requests.clear();
     }
 
+    /// The journal is lost: what it grew by was for nothing.
+    pub(crate) fn forget_what_was_written(&mut self) {
+        self.bounds.written.clear();
+    }
+
     /// The machine was suspended: nobody can have done anything.
     pub(crate) fn forget_what_is_due(&mut self) {
         self.bounds.due = None;

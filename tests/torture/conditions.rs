@@ -326,6 +326,11 @@ impl Conditions {
         self.any(now, 60_000, |one| one.scope.touches_lists() || one.scope == Scope::Stream)
     }
 
+    /// Whether a journal that was lost may have been rebuilt from lists that lacked something.
+    pub(crate) fn ever_disturb_lists(&self) -> bool {
+        self.all.iter().any(|one| one.scope.touches_lists())
+    }
+
     /// Whether the last price may be impossible to have.
     pub(crate) fn disturb_price(&self, now: i64) -> bool {
         self.any(now, 60_000, |one| {

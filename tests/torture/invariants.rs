@@ -185,7 +185,8 @@ fn sums_differ(world: &World, ledger: &Ledger) -> Option<String> {
 
 /// Every slot that should have an order has one: there is nothing left to decide.
 fn something_is_due(world: &World, ledger: &Ledger) -> Option<String> {
-    if ledger.alarm().is_some() && !history_is_lost(world) {
+    let told_too_little = world.journal_lost && world.conditions.ever_disturb_lists();
+    if ledger.alarm().is_some() && !history_is_lost(world) && !told_too_little {
         return Some(format!("an alarm without a reason: {:?}", ledger.alarm()));
     }
     let book = world.exchange.book("BTCUSDT")?;

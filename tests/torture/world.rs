@@ -522,6 +522,7 @@ impl World {
     pub(crate) fn lose_directory(&mut self) {
         self.say("the state directory is lost");
         self.disk.lose();
+        self.forget_what_was_written();
         self.journal_lost = true;
         self.booked.clear();
         self.unknown.clear();

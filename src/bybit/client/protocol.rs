@@ -19,6 +19,8 @@ use crate::http::{Method, Request, Response, Sent, TransportError};
 
 /// How long Bybit may take to receive a request, in milliseconds (its own default).
 const RECV_WINDOW: &str = "5000";
+/// The same.
+const RECV_WINDOW_TIME: Duration = Duration::from_millis(5_000);
 /// The longest a request waits by itself for a limit that the headers announced; a longer wait is the engine's.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// The wait after a rate limit without a usable reset time.
@@ -134,18 +136,18 @@ impl<C: AdjustableClock> Protocol<C> {
     pub(super) fn follow(&self, check: TimeCheck) {
         let least = check.behind_ms.saturating_sub(milliseconds(way_back(check.round_trip)));
         let most = least.saturating_add(milliseconds(check.round_trip));
-        if !(self.clock.is_corrected() && is_slow(check.round_trip) && (least..=most).contains(&0)) {
+        if !self.clock.is_corrected() {
+            self.correct(check.behind_ms.saturating_add(to_the_middle(check.round_trip)), check.exchange);
+        } else if !(is_slow(check.round_trip) && (least..=most).contains(&0)) {
             self.correct(check.behind_ms, check.exchange);
         }
     }
 
-    /// Corrects it after the exchange has refused a request for its time. If the answer about the time is slow, where between
-    /// asking and answering it was written is tried in turn: near the end, and in the middle. One of them is near enough.
+    /// Corrects it after the exchange has refused a request for its time. If the answer about the time takes very long, where
+    /// between asking and answering it was written is tried in turn: near the end, and in the middle. One of them is near enough.
     pub(super) fn follow_refused(&mut self, check: TimeCheck) {
         self.refused_for_time = self.refused_for_time.saturating_add(1);
-        let earlier = check.round_trip / 2 - way_back(check.round_trip);
-        let in_the_middle = is_slow(check.round_trip) && self.refused_for_time % 2 == 0;
-        let more = if in_the_middle { milliseconds(earlier) } else { 0 };
+        let more = if self.refused_for_time % 2 == 0 { to_the_middle(check.round_trip) } else { 0 };
         self.correct(check.behind_ms.saturating_add(more), check.exchange);
     }
 
@@ -205,6 +207,11 @@ impl<C: AdjustableClock> Protocol<C> {
 /// How long an answer about the time is taken to have been on its way back.
 fn way_back(round_trip: Duration) -> Duration {
     (round_trip / 2).min(LONGEST_WAY_BACK)
+}
+
+/// From there to the middle of the time that it took, if that matters: Bybit takes a timestamp that is less late than this.
+fn to_the_middle(round_trip: Duration) -> i64 {
+    if round_trip > RECV_WINDOW_TIME { milliseconds(round_trip / 2 - way_back(round_trip)) } else { 0 }
 }
 
 /// Whether it may have spent its time elsewhere than on the way.
