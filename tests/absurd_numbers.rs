@@ -260,7 +260,7 @@ fn whatever_is_reported_or_decided_the_core_does_not_panic() {
                 parameters: &parameters,
                 goal: [Goal::Trade, Goal::Cancel, Goal::Close][numbers.below(3)],
                 quote: numbers.odd().then_some(&quote),
-                open_not_before: Timestamp(i64::MIN),
+                free: numbers.odd().then(|| numbers.number()),
                 hold_buys: false,
                 now: numbers.moment(),
             };

@@ -12,9 +12,10 @@ use log::{error, warn};
 
 use super::contact::Chore;
 use super::{Engine, Failure};
+use crate::core::Timestamp;
+use crate::core::ledger::{Ledger, OrderState};
 use crate::core::money::{self, Decimal};
 use crate::core::record::{MissingCause, Record};
-use crate::core::{Timestamp, ledger::OrderState};
 
 /// So often the wallet must say that coins are missing,
 const SIGHTINGS: u32 = 3;
@@ -63,6 +64,20 @@ impl Engine<'_> {
             return Ok(());
         }
         self.note_shortage(missing, &coin)
+    }
+
+    /// What the last cycle left over that cost something and is too little to be sold, for whoever reads how the bot ended.
+    pub(super) fn left_over(&self) -> Option<String> {
+        let Ledger { instrument: Some(instrument), carry, .. } = &self.books.ledger else { return None };
+        (carry.cost > Decimal::ZERO && !carry.quantity.is_zero()).then(|| {
+            format!(
+                "; {} {}, which cost {} {}, are too little to be sold and stay in the account",
+                money::text(carry.quantity),
+                instrument.base_coin,
+                money::text(carry.cost),
+                instrument.quote_coin
+            )
+        })
     }
 
     fn note_shortage(&mut self, missing: Decimal, coin: &str) -> Result<(), Failure> {

@@ -8,7 +8,8 @@ use log::warn;
 
 use super::contact::{Chore, OUTAGE_PAUSE};
 use super::ports::{Fault, FaultKind, StopWish};
-use super::{Engine, EngineConfig, Failure, order_queries, quote_of, rebuilding};
+use super::questions::quote_of;
+use super::{Engine, EngineConfig, Failure, order_queries, rebuilding};
 use crate::core::ledger::Ledger;
 use crate::core::record::{AlarmCause, MissingCause, Record};
 use crate::core::strategy;
@@ -67,7 +68,7 @@ impl Engine<'_> {
         // A comparison over a connection that was only just opened is a rough one.
         self.heartbeat_due = now;
         self.contact.quiet_until = now;
-        self.open_not_before = now;
+        self.funds = None;
         self.reconcile_due = if self.stream_up { now } else { now.after(self.config.stream_patience) };
         let Ledger { watched, time, .. } = self.books.ledger;
         let known = if self.books.ledger.is_blank() { now } else { watched.min(now) };
@@ -120,6 +121,8 @@ impl Engine<'_> {
                 Ok(answer) => return Ok(Some(answer)),
                 Err(fault) => fault,
             };
+            // What was counted before the clock was corrected may lie years ahead.
+            self.contact.quiet_until = Timestamp::default();
             self.on_fault(&fault)?;
             let refused = matches!(fault.kind, FaultKind::KeyRefused | FaultKind::ConfigurationRefused);
             if attempt >= START_ATTEMPTS && !refused {

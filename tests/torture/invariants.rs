@@ -196,7 +196,7 @@ fn something_is_due(world: &World, ledger: &Ledger) -> Option<String> {
         parameters: &world.parameters,
         goal: world.goal,
         quote: Some(&quote),
-        open_not_before: Timestamp(0),
+        free: Some(Decimal::MAX),
         hold_buys: false,
         now,
     });
@@ -239,7 +239,8 @@ fn unprotected(world: &World, ledger: &Ledger) -> Option<String> {
 
 /// Without asking the strategy: the nearest rebuys rest.
 fn rebuys_missing(world: &World, ledger: &Ledger, ladder_error: bool) -> Option<String> {
-    let cycle = ledger.cycle.as_ref()?;
+    // Rebuys follow a base order; a cycle that only sells what was carried over has none.
+    let cycle = ledger.cycle.as_ref().filter(|cycle| cycle.base_price().is_some())?;
     let average = world.parameters.take_profit_mode == TakeProfitMode::Average;
     if ladder_error || !average || history_is_lost(world) || cycle.exit.is_some() || world.goal != Goal::Trade {
         return None;

@@ -138,7 +138,7 @@ fn life(world: &Rc<RefCell<World>>) {
         world.ended_with(failure);
     }
     match outcome {
-        Ok(Outcome::Finished) if world.goal == Goal::Close => world.settled = true,
+        Ok(Outcome::Finished) if world.goal == Goal::Close || world.parameters.max_cycles > 0 => world.settled = true,
         Ok(Outcome::Stopped | Outcome::Finished) => {}
         // A person or a supervisor starts it again. Once nothing fails any more, there is no reason to end so.
         Err(Failure::Ladder(_)) if world.meddled => world.settled = true,

@@ -199,7 +199,7 @@ mod tests {
             parameters: &parameters,
             goal: Goal::Trade,
             quote: None,
-            open_not_before: Timestamp(0),
+            free: Some(Decimal::MAX),
             hold_buys: false,
             now: Timestamp(10_000),
         })
