@@ -151,7 +151,7 @@ impl Numbers {
                 let execution = self.execution(key);
                 reconcile::execution(ledger, key, &execution).into_iter().collect()
             }
-            6 => vec![Record::CoinsMissing { quantity: self.number(), cause: MissingCause::LeftAccount }],
+            6 => vec![Record::CoinsMissing { quantity: self.number(), cause: MissingCause::LeftAccount, counts: true }],
             _ => vec![Record::InstrumentSeen { instrument: self.instrument() }],
         }
     }

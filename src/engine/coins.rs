@@ -5,6 +5,10 @@
 //! than the ledger says, several times over a minute, the difference is written off and said
 //! ([`Record::CoinsMissing`]). If the wallet holds enough, somebody's order has locked the coins: the sell is tried again
 //! until they are free.
+//!
+//! What was paid for coins that are gone has been spent and does not come back. It counts against `max_capital`, or else the bot
+//! would buy them again and again, until a person says that all of it may be spent: that is what the alarm
+//! [`AlarmCause::CoinsLeft`] is for.
 
 use std::time::Duration;
 
@@ -15,7 +19,7 @@ use super::{Engine, Failure};
 use crate::core::Timestamp;
 use crate::core::ledger::{Ledger, OrderState};
 use crate::core::money::{self, Decimal};
-use crate::core::record::{MissingCause, Record};
+use crate::core::record::{AlarmCause, MissingCause, Record};
 
 /// So often the wallet must say that coins are missing,
 const SIGHTINGS: u32 = 3;
@@ -66,6 +70,33 @@ impl Engine<'_> {
         self.note_shortage(missing, &coin)
     }
 
+    /// Raises the alarm about coins that are gone and were paid for, and raises it anew when there are more of them, or
+    /// `max_capital` is another.
+    pub(super) fn raise_coins_left(&mut self) -> Result<(), Failure> {
+        let Ledger { written_off, instrument: Some(instrument), alarms, .. } = &self.books.ledger else {
+            return Ok(());
+        };
+        if written_off.cost.is_zero() {
+            return Ok(());
+        }
+        let (cause, quote, most) = (AlarmCause::CoinsLeft, &instrument.quote_coin, self.config.parameters.max_capital);
+        let message = format!(
+            "{} {} that the bot paid {} {quote} for are gone: they are no longer counted as held. Of max_capital, which is {} \
+             {quote}, {} are left to buy with. Compare the account with `recompra status`; `recompra resume` says that all of it \
+             may be spent again",
+            money::text(written_off.quantity),
+            instrument.base_coin,
+            money::text(written_off.cost),
+            money::text(most),
+            money::text(self.books.ledger.capital(most))
+        );
+        if alarms.get(&cause) == Some(&message) {
+            return Ok(());
+        }
+        error!("{message}");
+        self.record(vec![Record::Alarmed { cause, message }])
+    }
+
     /// What the last cycle left over that cost something and is too little to be sold, for whoever reads how the bot ended.
     pub(super) fn left_over(&self) -> Option<String> {
         let Ledger { instrument: Some(instrument), carry, .. } = &self.books.ledger else { return None };
@@ -92,6 +123,6 @@ impl Engine<'_> {
         }
         error!("{text} {coin} that the bot held have left the account: they are written off, their cost is a loss");
         self.shortage = None;
-        self.record(vec![Record::CoinsMissing { quantity, cause: MissingCause::LeftAccount }])
+        self.record(vec![Record::CoinsMissing { quantity, cause: MissingCause::LeftAccount, counts: true }])
     }
 }

@@ -321,6 +321,7 @@ impl<'a> Engine<'a> {
             None => {}
         }
         self.notice_suspension()?;
+        self.raise_coins_left()?;
         let now = self.now();
         if now < self.contact.quiet_until {
             self.idle(self.contact.quiet_until, None)?;

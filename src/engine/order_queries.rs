@@ -253,7 +253,7 @@ impl Engine<'_> {
         let mut records = vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, closed];
         let unsold = order.offered.quantity - order.executed_quantity;
         if unsold > Decimal::ZERO {
-            records.push(Record::CoinsMissing { quantity: unsold, cause: MissingCause::OrderForgotten });
+            records.push(Record::CoinsMissing { quantity: unsold, cause: MissingCause::OrderForgotten, counts: true });
         }
         self.record(records)
     }

@@ -108,7 +108,7 @@ impl Engine<'_> {
             records.push(Record::Alarmed { cause, message });
         }
         if doubtful {
-            records.push(Record::CoinsMissing { quantity, cause: MissingCause::LongAbsence });
+            records.push(Record::CoinsMissing { quantity, cause: MissingCause::LongAbsence, counts: true });
         }
         records
     }

@@ -31,7 +31,7 @@ use super::ledger::{End, Ledger, Order, OrderState};
 use super::money::{self, Decimal};
 use super::order::{OrderKey, OrderSpec, Slot};
 use super::parameters::Parameters;
-use super::record::{AlarmCause, ExitCause, Offer, Reason, Refusal};
+use super::record::{ExitCause, Offer, Reason, Refusal};
 use super::time::Timestamp;
 use reading::Reading;
 
@@ -86,6 +86,11 @@ pub struct Situation<'a> {
 }
 
 impl Situation<'_> {
+    /// What may be spent in all.
+    fn capital(&self) -> Decimal {
+        self.ledger.capital(self.parameters.max_capital)
+    }
+
     fn bid(&self) -> Option<Decimal> {
         self.quote.and_then(|quote| quote.bid)
     }
@@ -347,7 +352,7 @@ impl<'a> Decider<'a> {
     /// Whether no new buy may be placed: an order's fate is unknown, or an alarm is raised.
     fn buys_forbidden(&self, cycle: Option<&Reading<'_>>) -> bool {
         self.situation.hold_buys
-            || self.situation.ledger.alarms.keys().any(|cause| *cause != AlarmCause::Refused)
+            || self.situation.ledger.alarms.keys().any(|cause| cause.forbids_buys())
             || cycle.is_some_and(|cycle| cycle.live_orders().any(|(_, order)| order.is_unknown()))
     }
 

@@ -66,13 +66,14 @@ impl Decider<'_> {
     fn base_amount(&mut self, held: &Lot, resting: Decimal, instrument: &Instrument) -> Option<Decimal> {
         let Situation { parameters, free, .. } = *self.situation;
         // What an earlier cycle left over may be too little to sell. It uses up capital, but does not stop the base order.
-        let room = parameters.max_capital.saturating_sub(held.cost).saturating_sub(resting);
+        let capital = self.situation.capital();
+        let room = capital.saturating_sub(held.cost).saturating_sub(resting);
         let amount = money::floor_to(parameters.base_order_amount.min(room), instrument.amount_step);
         if amount < instrument.min_notional {
             return None;
         }
         let cost = ladder::cost(parameters).map_err(|error| self.decision.ladder_error = Some(error)).ok()?;
-        let needed = cost.saturating_sub(held.cost).max(amount);
+        let needed = cost.min(capital).saturating_sub(held.cost).max(amount);
         if free.is_some_and(|free| free >= needed) {
             return Some(amount);
         }
