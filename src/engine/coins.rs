@@ -8,7 +8,7 @@
 //!
 //! What was paid for coins that are gone has been spent and does not come back. It counts against `max_capital`, or else the bot
 //! would buy them again and again, until a person says that all of it may be spent: that is what the alarm
-//! [`AlarmCause::CoinsLeft`] is for.
+//! [`CoinsLeft`](crate::core::record::AlarmCause::CoinsLeft) is for.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::{Engine, Failure};
 use crate::core::Timestamp;
 use crate::core::ledger::{Ledger, OrderState};
 use crate::core::money::{self, Decimal};
-use crate::core::record::{AlarmCause, MissingCause, Record};
+use crate::core::record::{MissingCause, Record};
 
 /// So often the wallet must say that coins are missing,
 const SIGHTINGS: u32 = 3;
@@ -68,33 +68,6 @@ impl Engine<'_> {
             return Ok(());
         }
         self.note_shortage(missing, &coin)
-    }
-
-    /// Raises the alarm about coins that are gone and were paid for, and raises it anew when there are more of them, or
-    /// `max_capital` is another.
-    pub(super) fn raise_coins_left(&mut self) -> Result<(), Failure> {
-        let Ledger { written_off, instrument: Some(instrument), alarms, .. } = &self.books.ledger else {
-            return Ok(());
-        };
-        if written_off.cost.is_zero() {
-            return Ok(());
-        }
-        let (cause, quote, most) = (AlarmCause::CoinsLeft, &instrument.quote_coin, self.config.parameters.max_capital);
-        let message = format!(
-            "{} {} that the bot paid {} {quote} for are gone: they are no longer counted as held. Of max_capital, which is {} \
-             {quote}, {} are left to buy with. Compare the account with `recompra status`; `recompra resume` says that all of it \
-             may be spent again",
-            money::text(written_off.quantity),
-            instrument.base_coin,
-            money::text(written_off.cost),
-            money::text(most),
-            money::text(self.books.ledger.capital(most))
-        );
-        if alarms.get(&cause) == Some(&message) {
-            return Ok(());
-        }
-        error!("{message}");
-        self.record(vec![Record::Alarmed { cause, message }])
     }
 
     /// What the last cycle left over that cost something and is too little to be sold, for whoever reads how the bot ended.

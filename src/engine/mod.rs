@@ -27,6 +27,7 @@
 //! coins may leave the account (`coins`), the journal may be lost (`rebuilding`), the key may be refused (`contact`; resting
 //! orders stay).
 
+mod attention;
 mod books;
 mod carry_out;
 mod coins;
@@ -207,6 +208,8 @@ pub struct Engine<'a> {
     told_ladder_error: Option<LadderError>,
     memo: strategy::Memo,
     stop: Option<StopWish>,
+    /// Alarms that a person has seen, as they were then.
+    seen_alarms: BTreeMap<AlarmCause, String>,
 }
 
 impl<'a> Engine<'a> {
@@ -242,6 +245,7 @@ impl<'a> Engine<'a> {
             told_ladder_error: None,
             memo: strategy::Memo::default(),
             stop: None,
+            seen_alarms: BTreeMap::new(),
         }
     }
 
@@ -321,7 +325,7 @@ impl<'a> Engine<'a> {
             None => {}
         }
         self.notice_suspension()?;
-        self.raise_coins_left()?;
+        self.look_after_alarms()?;
         let now = self.now();
         if now < self.contact.quiet_until {
             self.idle(self.contact.quiet_until, None)?;
@@ -529,6 +533,7 @@ impl<'a> Engine<'a> {
                 }
             }
             Signal::Stop(wish) => self.stop = Some(wish),
+            Signal::Resume(seen) => self.seen_alarms.extend(seen),
             Signal::JournalLost(message) => return Err(Failure::Journal(JournalError { message, lost: true })),
         }
         Ok(())

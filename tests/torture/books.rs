@@ -47,7 +47,7 @@ pub(crate) struct Books {
     /// What the bot has written off so far.
     written_off: Decimal,
     /// Each time that it did: how much that was so far, and the cost of what was new.
-    lost: Vec<(Decimal, Decimal)>,
+    pub(crate) lost: Vec<(Decimal, Decimal)>,
     /// Orders of the user, by the exchange's name, and whether the user ended them.
     pub(crate) foreign: BTreeMap<u64, bool>,
 }

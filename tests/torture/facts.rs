@@ -67,6 +67,7 @@ fn executions_of_an_outage_are_booked_although_the_first_start_after_it_dies() {
 fn coins_that_left_the_account_are_written_off_and_the_rest_is_sold() {
     let worlds = worlds(&[(Fault::Withdrawal, 0.2)]);
     assert!(worlds.iter().any(|world| !world.borrow().mirror.totals.written_off.is_zero()), "nothing was ever missing");
+    assert!(worlds.iter().any(|world| world.borrow().resumed > 0), "no person ever let the bot go on");
 }
 
 /// Runs some seeds in which cancels lose races and, a while later, the account is short of money.

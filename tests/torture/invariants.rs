@@ -291,6 +291,10 @@ impl Observer for Watcher {
             Record::Executed { key, execution } => booked_as_executed(world, *key, execution),
             Record::CycleClosed { .. } => world.cycles += 1,
             Record::OrderPlanned { key, .. } if key.slot.side() == Side::Buy => within_capital(world),
+            Record::AlarmCleared { cause: AlarmCause::CoinsLeft } => {
+                world.resumed += 1;
+                world.books.lost.clear();
+            }
             Record::CoinsMissing { .. } => world.books.write_off(ledger.totals.written_off),
             _ => {}
         }

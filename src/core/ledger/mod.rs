@@ -213,6 +213,8 @@ impl Ledger {
             record,
             Record::Started { .. } | Record::InstrumentSeen { .. } | Record::Rebuilt { .. } | Record::Snapshot { .. }
         );
+        // A person clears alarms after one process and before the next, too.
+        let looked = looked && !(self.ended && self.watching && matches!(record, Record::AlarmCleared { .. }));
         if looked {
             // A process that ends before it has reconciled changes nothing about how the one before it ended.
             self.ended = matches!(record, Record::Stopped { .. }) && (self.watching || self.ended);
