@@ -15,8 +15,8 @@ use crate::printable::printable;
 pub enum Exit {
     /// Finished, or stopped as asked.
     Finished = 0,
-    /// All was done and something is amiss: `audit` found a difference between journal and exchange, or a `stop` left an order
-    /// resting. A person must look.
+    /// All was done and something is amiss: `audit` found a difference between journal and exchange, a `stop` left an order
+    /// resting, or a `resume` an alarm. A person must look.
     Amiss = 1,
     /// The command line is wrong.
     CommandLine = 64,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use recompra::command_line::{self, Answer, Command, CommandLine};
 use recompra::commands::{
-    audit, backtest, doctor, exchange, explain, fetch, paper, plan, report, run, status, stop, sweep,
+    audit, backtest, doctor, exchange, explain, fetch, paper, plan, report, resume, run, status, stop, sweep,
 };
 use recompra::exit::{Exit, Failure};
 use recompra::{hang_up, logging, output};
@@ -52,6 +52,7 @@ fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Exchange(options) => exchange::exchange(&options)?,
         Command::Run(options) => run::run(&options, &variables)?,
         Command::Stop(options) => stop::stop(&options, &variables)?,
+        Command::Resume(options) => resume::resume(&options, &variables)?,
         Command::Plan(options) => plan::plan(&options, &variables)?,
         Command::Status(options) => status::status(&options, &variables)?,
         Command::Explain(options) => explain::explain(&options, &variables)?,

@@ -192,7 +192,7 @@ fn sentence(note: &Note, (base, quote): &(String, String)) -> Option<String> {
             signed(note.profit),
             cycles(note.cycles)
         )),
-        Record::CoinsMissing { quantity, cause } => Some(format!(
+        Record::CoinsMissing { quantity, cause, .. } => Some(format!(
             "MISSING: {} that {}; they are written off, and their cost is a loss",
             money::text(*quantity),
             match cause {

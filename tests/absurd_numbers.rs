@@ -151,7 +151,7 @@ impl Numbers {
                 let execution = self.execution(key);
                 reconcile::execution(ledger, key, &execution)
             }
-            6 => vec![Record::CoinsMissing { quantity: self.number(), cause: MissingCause::LeftAccount }],
+            6 => vec![Record::CoinsMissing { quantity: self.number(), cause: MissingCause::LeftAccount, counts: true }],
             _ => vec![Record::InstrumentSeen { instrument: self.instrument() }],
         }
     }
@@ -260,7 +260,7 @@ fn whatever_is_reported_or_decided_the_core_does_not_panic() {
                 parameters: &parameters,
                 goal: [Goal::Trade, Goal::Cancel, Goal::Close][numbers.below(3)],
                 quote: numbers.odd().then_some(&quote),
-                open_not_before: Timestamp(i64::MIN),
+                free: numbers.odd().then(|| numbers.number()),
                 hold_buys: false,
                 connected: Timestamp::default(),
                 now: numbers.moment(),

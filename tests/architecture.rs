@@ -193,6 +193,7 @@ const CARD: &[(&str, &[&str], &str)] = &[
             "bybit::clock",
             "live::feed",
             "commands::audit",
+            "commands::resume",
             "commands::stop",
             // Not the bot: the simulated exchange, a market that is followed, a sweep's workers.
             "simulation",

@@ -78,11 +78,11 @@ fn what_cannot_be_true_is_refused_with_its_reason() {
         ([bought(), vec![closed(1, "0")]].concat(), "is live"),
         (vec![opened(1), closed(1, "1")], "its orders add up to 0"),
         (
-            vec![opened(1), Record::CoinsMissing { quantity: d("1"), cause: MissingCause::LeftAccount }],
+            vec![opened(1), Record::CoinsMissing { quantity: d("1"), cause: MissingCause::LeftAccount, counts: true }],
             "1 more is missing than is held",
         ),
         (
-            vec![Record::CoinsMissing { quantity: d("1"), cause: MissingCause::LeftAccount }],
+            vec![Record::CoinsMissing { quantity: d("1"), cause: MissingCause::LeftAccount, counts: true }],
             "coins missing while no cycle is open",
         ),
     ];

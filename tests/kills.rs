@@ -231,7 +231,7 @@ fn nothing_to_do(history: &History) -> bool {
         parameters,
         goal: Goal::Trade,
         quote: None,
-        open_not_before: Timestamp::default(),
+        free: Some(Decimal::MAX),
         hold_buys: false,
         connected: Timestamp::default(),
         now: Timestamp(i64::MAX),

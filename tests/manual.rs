@@ -12,7 +12,7 @@ use recompra::exit::Exit;
 /// Exit codes by what a supervisor should do, which the grammar does not know.
 const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::Finished, "finished, or stopped as asked; with run --cron also: it is running already"),
-    (Exit::Amiss, "audit found a difference, or stop left an order resting: a person must look"),
+    (Exit::Amiss, "audit found a difference, stop left an order resting, or resume left an alarm: a person must look"),
     (Exit::CommandLine, "the command line is wrong"),
     (Exit::JournalDamaged, "the journal is damaged, or of a newer version: a person must look"),
     (Exit::Unreachable, "the exchange could not be reached: start again later"),
@@ -48,7 +48,9 @@ fn the_man_page_is_that_of_the_command_line() {
     for (code, meaning) in EXIT_CODES {
         page.push_str(&format!(".TP\n\\fB{}\\fR\n{meaning}\n", *code as u8));
     }
-    for command in ["run", "paper", "plan", "doctor", "status", "explain", "audit", "stop", "backtest", "exchange"] {
+    for command in
+        ["run", "paper", "plan", "doctor", "status", "explain", "audit", "stop", "resume", "backtest", "exchange"]
+    {
         assert!(page.contains(&format!("recompra {command}")), "{command} is not in the page");
     }
     is_up_to_date("recompra.1", &page);

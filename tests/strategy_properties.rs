@@ -304,7 +304,7 @@ impl World {
             parameters: &self.parameters,
             goal: Goal::Trade,
             quote: Some(&quote),
-            open_not_before: Timestamp(0),
+            free: Some(Decimal::MAX),
             hold_buys: false,
             connected: Timestamp::default(),
             now: self.now,

@@ -9,13 +9,13 @@ use super::fetch::fetch;
 use super::options::{assumptions, config, decimal, fee, json, market, no_cache, other_config, recorded, state_dir};
 use super::report::report;
 use super::sweep::sweep;
-use super::{Audit, Backtest, Command, Doctor, Exchange, Inspect, Paper, Plan, Run, Stop, Tls};
+use super::{Audit, Backtest, Command, Doctor, Exchange, Inspect, Paper, Plan, Resume, Run, Stop, Tls};
 use crate::core::Decimal;
 
 /// The names of the commands.
 pub(super) const NAMES: &[&str] = &[
-    "paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "backtest", "sweep", "report", "fetch",
-    "exchange",
+    "paper", "plan", "doctor", "run", "status", "explain", "audit", "stop", "resume", "backtest", "sweep", "report",
+    "fetch", "exchange",
 ];
 
 /// All commands, in the order a newcomer needs them.
@@ -28,12 +28,15 @@ pub(super) fn command() -> impl Parser<Command> {
     let explain = explain().command("explain").map(Command::Explain);
     let audit = audit().command("audit").map(Command::Audit);
     let stop = stop().command("stop").map(Command::Stop);
+    let resume = resume().command("resume").map(Command::Resume);
     let backtest = backtest().command("backtest").map(Command::Backtest);
     let sweep = sweep().command("sweep").map(Command::Sweep);
     let report = report().command("report").map(Command::Report);
     let fetch = fetch().command("fetch").map(Command::Fetch);
     let exchange = exchange().command("exchange").map(Command::Exchange);
-    construct!([paper, plan, doctor, run, status, explain, audit, stop, backtest, sweep, report, fetch, exchange])
+    construct!([
+        paper, plan, doctor, run, status, explain, audit, stop, resume, backtest, sweep, report, fetch, exchange
+    ])
 }
 
 fn paper() -> OptionParser<Paper> {
@@ -140,6 +143,18 @@ fn stop() -> OptionParser<Stop> {
         .to_options()
         .descr("Cancel the bot's own orders and end it, whether it runs or not")
         .footer("Example:\n   recompra stop --close")
+}
+
+fn resume() -> OptionParser<Resume> {
+    let config = config();
+    let yes = long("yes")
+        .help("Needed where money was lost: you have compared the account with what the alarm says")
+        .switch();
+    let json = json("One JSON object instead of text");
+    construct!(Resume { config, yes, json })
+        .to_options()
+        .descr("List the alarms and clear them: you have seen what they say, and the bot may go on; whether it runs or not")
+        .footer("Example:\n   recompra resume --yes\n The exit code is 1 if an alarm was not cleared.")
 }
 
 fn backtest() -> OptionParser<Backtest> {

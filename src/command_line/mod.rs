@@ -49,6 +49,8 @@ pub enum Command {
     Audit(Audit),
     /// End a running bot and its orders.
     Stop(Stop),
+    /// Clear the alarms.
+    Resume(Resume),
     /// The bot over recorded candles.
     Backtest(Backtest),
     /// A page about a backtest or a journal.
@@ -164,6 +166,17 @@ pub struct Stop {
     pub config: PathBuf,
     /// Also sell what is held, at market.
     pub close: bool,
+    /// One JSON object instead of text.
+    pub json: bool,
+}
+
+/// `recompra resume`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Whether the person has looked where money was lost.
+    pub yes: bool,
     /// One JSON object instead of text.
     pub json: bool,
 }
@@ -376,6 +389,7 @@ mod tests {
             ("explain", Command::Explain(Inspect { config: config.clone(), state_dir: None, json: false })),
             ("audit", Command::Audit(Audit { config: config.clone(), opening: Vec::new(), json: false })),
             ("stop", Command::Stop(Stop { config: config.clone(), close: false, json: false })),
+            ("resume", Command::Resume(Resume { config: config.clone(), yes: false, json: false })),
             (
                 "report",
                 Command::Report(Report {
@@ -430,6 +444,7 @@ mod tests {
         assert!(matches!(command("plan --price 60000.1"), Command::Plan(Plan { price: Some(price), .. })
             if price == Decimal::new(600_001, 1)));
         assert!(matches!(command("stop --close --json"), Command::Stop(Stop { close: true, json: true, .. })));
+        assert!(matches!(command("resume --yes --json"), Command::Resume(Resume { yes: true, json: true, .. })));
         let Command::Report(report) = command("report --market m.csv -c x --path optimistic -o y --json") else {
             panic!("not report")
         };

@@ -12,6 +12,7 @@ pub mod market;
 pub mod paper;
 pub mod plan;
 pub mod report;
+pub mod resume;
 pub mod run;
 pub mod status;
 pub mod stop;

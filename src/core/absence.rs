@@ -145,7 +145,7 @@ pub fn given_up(bot: &BotName, key: OrderKey, order: &Order) -> Vec<Record> {
     let mut records = vec![Record::Alarmed { cause: AlarmCause::LostHistory, message }, Record::OrderUntold { key }];
     let unsold = order.offered.quantity.saturating_sub(order.executed_quantity);
     if unsold > Decimal::ZERO {
-        records.push(Record::CoinsMissing { quantity: unsold, cause: MissingCause::OrderForgotten });
+        records.push(Record::CoinsMissing { quantity: unsold, cause: MissingCause::OrderForgotten, counts: true });
     }
     records
 }

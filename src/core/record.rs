@@ -167,8 +167,11 @@ pub enum Record {
         /// Why it no longer counts as held. Older journals do not say.
         #[serde(default)]
         cause: MissingCause,
+        /// Whether its cost counts against `max_capital` until a person has seen it. Earlier versions let it be spent again.
+        #[serde(default)]
+        counts: bool,
     },
-    /// Something does not add up: no new buys until it is resolved.
+    /// Something does not add up, or was lost: a person should know of it.
     Alarmed {
         /// What kind; alarms of different kinds are independent.
         cause: AlarmCause,
@@ -265,7 +268,7 @@ pub enum MissingCause {
     OrderForgotten,
 }
 
-/// What kind of alarm stops new buys.
+/// What kind of alarm it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmCause {
@@ -279,6 +282,16 @@ pub enum AlarmCause {
     /// The exchange has forgotten what is needed to know the holdings. Cleared by a person who lets the bot close its
     /// position.
     LostHistory,
+    /// Coins are gone that were paid for. It does not stop buys by itself: the capital does, of which less is left. Cleared by a
+    /// person who lets all of it be spent again.
+    CoinsLeft,
+}
+
+impl AlarmCause {
+    /// Whether nothing is bought while it is raised.
+    pub fn forbids_buys(self) -> bool {
+        matches!(self, Self::Strays | Self::LostHistory)
+    }
 }
 
 /// Why a cycle is closed at market.

@@ -7,14 +7,11 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use super::contact::Chore;
 use super::ports::{Action, Fault, FaultKind};
 use super::{Engine, Failure};
-use crate::core::ladder;
-use crate::core::money;
 use crate::core::order::{OrderKey, OrderSpec, Side};
 use crate::core::record::{Record, Refusal};
-use crate::core::strategy::{FUNDS_PATIENCE, Goal, Step};
+use crate::core::strategy::Step;
 
 /// So many requests go out at once; Bybit takes twenty a second of each kind.
 pub(super) const MOST_AT_ONCE: usize = 8;
@@ -49,6 +46,10 @@ impl Engine<'_> {
                 Step::Place { key, spec, offer, reason } => {
                     // A name that was free is used again: nothing that was heard of it before counts.
                     self.queries.remove(&key);
+                    if key.slot.side() == Side::Buy {
+                        // It spends what was free.
+                        self.funds = None;
+                    }
                     actions.push(Action::Place { link_id: key.link_id(&self.config.bot), spec: spec.clone() });
                     keys.push(key);
                     records.push(Record::OrderPlanned { key, spec, offer, reason });
@@ -96,34 +97,7 @@ impl Engine<'_> {
         written
     }
 
-    /// Opens a cycle if the free balance is enough for the whole ladder.
     fn open_cycle(&mut self, cycle: u64) -> Result<(), Failure> {
-        if self.config.goal == Goal::Trade {
-            let cost = ladder::cost(&self.config.parameters).map_err(Failure::Ladder)?;
-            let Some(coin) = self.books.ledger.instrument.as_ref().map(|instrument| instrument.quote_coin.clone())
-            else {
-                return Ok(());
-            };
-            let free = match self.exchange.balance(&coin) {
-                Ok(balance) => balance.free,
-                Err(fault) => {
-                    self.chore_failed(Chore::Funds, &fault)?;
-                    self.open_not_before = self.contact.due(Chore::Funds);
-                    return Ok(());
-                }
-            };
-            self.contact.succeeded(Chore::Funds);
-            if free < cost {
-                warn!(
-                    "cycle {cycle} waits: the ladder costs up to {} {coin}, {} are free; asking again in {} s",
-                    money::text(cost),
-                    money::text(free),
-                    FUNDS_PATIENCE.as_secs()
-                );
-                self.open_not_before = self.now().after(FUNDS_PATIENCE);
-                return Ok(());
-            }
-        }
         let first = self.books.ledger.is_blank();
         let began = self.now();
         self.record(vec![Record::CycleOpened { cycle, began }])?;

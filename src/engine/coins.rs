@@ -5,6 +5,10 @@
 //! than the ledger says, several times over a minute, the difference is written off and said
 //! ([`Record::CoinsMissing`]). If the wallet holds enough, somebody's order has locked the coins: the sell is tried again
 //! until they are free.
+//!
+//! What was paid for coins that are gone has been spent and does not come back. It counts against `max_capital`, or else the bot
+//! would buy them again and again, until a person says that all of it may be spent: that is what the alarm
+//! [`CoinsLeft`](crate::core::record::AlarmCause::CoinsLeft) is for.
 
 use std::time::Duration;
 
@@ -12,9 +16,10 @@ use log::{error, warn};
 
 use super::contact::Chore;
 use super::{Engine, Failure};
+use crate::core::Timestamp;
+use crate::core::ledger::{Ledger, OrderState};
 use crate::core::money::{self, Decimal};
 use crate::core::record::{MissingCause, Record};
-use crate::core::{Timestamp, ledger::OrderState};
 
 /// So often the wallet must say that coins are missing,
 const SIGHTINGS: u32 = 3;
@@ -65,6 +70,20 @@ impl Engine<'_> {
         self.note_shortage(missing, &coin)
     }
 
+    /// What the last cycle left over that cost something and is too little to be sold, for whoever reads how the bot ended.
+    pub(super) fn left_over(&self) -> Option<String> {
+        let Ledger { instrument: Some(instrument), carry, .. } = &self.books.ledger else { return None };
+        (carry.cost > Decimal::ZERO && !carry.quantity.is_zero()).then(|| {
+            format!(
+                "; {} {}, which cost {} {}, are too little to be sold and stay in the account",
+                money::text(carry.quantity),
+                instrument.base_coin,
+                money::text(carry.cost),
+                instrument.quote_coin
+            )
+        })
+    }
+
     fn note_shortage(&mut self, missing: Decimal, coin: &str) -> Result<(), Failure> {
         let now = self.now();
         let shortage = self.shortage.get_or_insert(Shortage { since: now, sightings: 0, quantity: missing });
@@ -77,6 +96,6 @@ impl Engine<'_> {
         }
         error!("{text} {coin} that the bot held have left the account: they are written off, their cost is a loss");
         self.shortage = None;
-        self.record(vec![Record::CoinsMissing { quantity, cause: MissingCause::LeftAccount }])
+        self.record(vec![Record::CoinsMissing { quantity, cause: MissingCause::LeftAccount, counts: true }])
     }
 }

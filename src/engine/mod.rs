@@ -27,12 +27,14 @@
 //! coins may leave the account (`coins`), the journal may be lost (`rebuilding`), the key may be refused (`contact`; resting
 //! orders stay).
 
+mod attention;
 mod books;
 mod carry_out;
 mod coins;
 mod contact;
 mod order_queries;
 pub mod ports;
+mod questions;
 mod rebuilding;
 mod reconciliation;
 mod start;
@@ -43,7 +45,6 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::core::Timestamp;
 use crate::core::absence::{self, Unwatched};
 use crate::core::ladder::LadderError;
 use crate::core::ledger::Ledger;
@@ -52,12 +53,13 @@ use crate::core::parameters::Parameters;
 use crate::core::reconcile::Source;
 use crate::core::record::{AlarmCause, Record};
 use crate::core::strategy::{self, Decision, Goal, Quote, Situation, Step};
+use crate::core::{Decimal, Timestamp};
 use books::Books;
 use contact::{Chore, Contact};
 use ports::{
-    Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent, Ticker,
-    Watch,
+    Clock, Exchange, Fault, FaultKind, Feed, Journal, JournalError, Observer, Signal, StopWish, StreamEvent, Watch,
 };
+use questions::{QUOTE_AGE, quote_of};
 
 /// While the stream is up, what it may have lost is looked for this often.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
@@ -68,8 +70,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// While nothing else is to be done, the exchange is asked for its time this often. That keeps connections open, the clock
 /// right, and tells early that the exchange cannot be reached. Servers close idle connections after 30 s and more.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
-/// A quote older than this is fetched again when the strategy wants one.
-const QUOTE_AGE: Duration = Duration::from_secs(5);
 /// Whoever took no turn for so long was suspended: the longest wait for an answer is shorter, and so is every other one.
 const SUSPENDED: Duration = Duration::from_secs(3600);
 
@@ -202,7 +202,8 @@ pub struct Engine<'a> {
     /// Orders of this bot that have executions but are not in the ledger.
     unknown_executions: BTreeSet<OrderKey>,
     quote: Option<(Quote, Timestamp)>,
-    open_not_before: Timestamp,
+    /// The free balance in quote coin, and when it was asked for.
+    funds: Option<(Decimal, Timestamp)>,
     /// A sell was refused because coins are missing: the wallet is to be asked.
     wallet_check_due: bool,
     shortage: Option<coins::Shortage>,
@@ -210,6 +211,8 @@ pub struct Engine<'a> {
     told_ladder_error: Option<LadderError>,
     memo: strategy::Memo,
     stop: Option<StopWish>,
+    /// Alarms that a person has seen, as they were then.
+    seen_alarms: BTreeMap<AlarmCause, String>,
 }
 
 impl<'a> Engine<'a> {
@@ -239,13 +242,14 @@ impl<'a> Engine<'a> {
             unexpected: BTreeMap::new(),
             unknown_executions: BTreeSet::new(),
             quote: None,
-            open_not_before: now,
+            funds: None,
             wallet_check_due: false,
             shortage: None,
             attempts: None,
             told_ladder_error: None,
             memo: strategy::Memo::default(),
             stop: None,
+            seen_alarms: BTreeMap::new(),
         }
     }
 
@@ -302,7 +306,8 @@ impl<'a> Engine<'a> {
             let cause = AlarmCause::LostHistory;
             records.extend(self.books.ledger.alarms.contains_key(&cause).then_some(Record::AlarmCleared { cause }));
         }
-        records.push(Record::Stopped { reason: reason.to_owned() });
+        let left_over = self.left_over().filter(|_| outcome == Outcome::Finished).unwrap_or_default();
+        records.push(Record::Stopped { reason: format!("{reason}{left_over}") });
         if !self.clock_synchronised {
             // Stopped before the exchange corrected the clock: a record would carry a date that may lie years ahead.
             return Ok(outcome);
@@ -324,6 +329,7 @@ impl<'a> Engine<'a> {
             None => {}
         }
         self.notice_suspension()?;
+        self.look_after_alarms()?;
         let now = self.now();
         if now < self.contact.quiet_until {
             self.idle(self.contact.quiet_until, None)?;
@@ -333,7 +339,7 @@ impl<'a> Engine<'a> {
         let mut decision = Decision::default();
         if self.reconciled_once {
             decision = self.decide_and_note()?;
-            self.tell_ladder_error(&decision);
+            self.tell_ladder_error(&decision)?;
             // After a refusal the market's price helps to choose another one: it is asked for once, if it is to be had.
             if decision.wants_quote && decision.trigger.is_none() && self.is_quote_due(now) {
                 self.fetch_quote()?;
@@ -377,6 +383,11 @@ impl<'a> Engine<'a> {
             self.fetch_quote()?;
             return Ok(None);
         }
+        let funds_due = decision.needs_funds.map(|needed| (needed, self.funds_due()));
+        if let Some((needed, _)) = funds_due.filter(|(_, due)| now >= *due) {
+            self.ask_funds(needed)?;
+            return Ok(None);
+        }
         if decision.finished && self.queries.is_empty() {
             return Ok(Some(Outcome::Finished));
         }
@@ -387,8 +398,12 @@ impl<'a> Engine<'a> {
         let quote_due = decision.wants_quote.then(|| self.quote_due());
         let watch = quote_due.zip(decision.trigger).map(|(due, trigger)| Watch { trigger, due, every: QUOTE_AGE });
         let quote_due = quote_due.filter(|_| watch.is_none());
-        let wake = [decision.wake, self.next_query(), quote_due, wallet_due, preflight_due, Some(self.heartbeat_due)];
-        let wake = wake.into_iter().flatten().fold(self.next_reconciliation(), Timestamp::min);
+        let asked = [self.next_query(), quote_due, wallet_due, preflight_due, funds_due.map(|(_, due)| due)];
+        let wake = asked
+            .into_iter()
+            .chain([decision.wake, Some(self.heartbeat_due)])
+            .flatten()
+            .fold(self.next_reconciliation(), Timestamp::min);
         self.idle(wake, watch.as_ref())?;
         Ok(None)
     }
@@ -491,7 +506,7 @@ impl<'a> Engine<'a> {
             parameters: &self.config.parameters,
             goal: self.config.goal,
             quote: self.fresh_quote(self.now()),
-            open_not_before: self.open_not_before,
+            free: self.free_funds(self.now()),
             hold_buys: !self.unexpected.is_empty() || !self.reconciled || !self.may_buy(),
             connected: self.connected,
             now: self.now(),
@@ -543,6 +558,7 @@ impl<'a> Engine<'a> {
                 }
             }
             Signal::Stop(wish) => self.stop = Some(wish),
+            Signal::Resume(seen) => self.seen_alarms.extend(seen),
             Signal::JournalLost(message) => return Err(Failure::Journal(JournalError { message, lost: true })),
         }
         Ok(())
@@ -571,40 +587,16 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn fresh_quote(&self, now: Timestamp) -> Option<&Quote> {
-        self.quote.as_ref().filter(|(_, at)| now.since(*at) < QUOTE_AGE).map(|(quote, _)| quote)
-    }
-
-    fn quote_due(&self) -> Timestamp {
-        let fetched = self.quote.as_ref().map_or(Timestamp::default(), |(_, at)| at.after(QUOTE_AGE));
-        fetched.max(self.contact.due(Chore::Price))
-    }
-
-    fn is_quote_due(&self, now: Timestamp) -> bool {
-        now >= self.quote_due()
-    }
-
-    fn fetch_quote(&mut self) -> Result<(), Failure> {
-        match self.exchange.ticker() {
-            Ok(ticker) => {
-                self.contact.succeeded(Chore::Price);
-                self.quote = Some((quote_of(ticker), self.now()));
-                Ok(())
+    fn tell_ladder_error(&mut self, decision: &Decision) -> Result<(), Failure> {
+        if let Some(error) = &decision.ladder_error {
+            if self.books.ledger.cycle.is_none() {
+                return Err(Failure::Ladder(error.clone()));
             }
-            Err(fault) => self.chore_failed(Chore::Price, &fault),
-        }
-    }
-
-    fn tell_ladder_error(&mut self, decision: &Decision) {
-        if decision.ladder_error != self.told_ladder_error {
-            if let Some(error) = &decision.ladder_error {
-                warn!("a rebuy is left out, by a rule of the exchange: {error}");
+            if decision.ladder_error != self.told_ladder_error {
+                warn!("a level is left out: {error}");
             }
-            self.told_ladder_error.clone_from(&decision.ladder_error);
         }
+        self.told_ladder_error.clone_from(&decision.ladder_error);
+        Ok(())
     }
-}
-
-fn quote_of(ticker: Ticker) -> Quote {
-    Quote { last: ticker.last, bid: ticker.bid, ask: ticker.ask }
 }

@@ -1,13 +1,14 @@
 //! What the engine needs of the world outside, as small traits. Bybit's client and the simulated exchange stand
 //! behind the same ones.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use crate::core::instrument::Instrument;
 use crate::core::ledger::Ledger;
 use crate::core::order::{Execution, OrderReport, OrderSpec};
-use crate::core::record::Record;
+use crate::core::record::{AlarmCause, Record};
 use crate::core::{Decimal, Timestamp};
 
 /// Time, as the exchange counts it. Every wait of the bot is behind this.
@@ -309,6 +310,8 @@ pub enum Signal {
     Frame(Vec<StreamEvent>),
     /// Somebody wants the bot to stop.
     Stop(StopWish),
+    /// A person has seen these alarms, as they were then.
+    Resume(BTreeMap<AlarmCause, String>),
     /// The journal is no longer the one this bot holds; which, and why.
     JournalLost(String),
 }

@@ -130,7 +130,7 @@ impl Engine<'_> {
 
     /// Whether an order is on the exchange that has not fitted into the ledger so far, and that this step would pass over:
     /// placing an order in its slot; or, until it has been held a few times against the ledger as it is now, selling the coins
-    /// that it sells, or closing its cycle, after which it could never be adopted.
+    /// that it sells, opening its cycle anew, or closing it, after which it could never be adopted.
     pub(super) fn waits_for_unexpected(&self, step: &Step) -> bool {
         self.unexpected.iter().any(|(other, sightings)| {
             let may_fit = self.books.room_for_unexpected || *sightings < UNEXPECTED_SIGHTINGS;
@@ -139,7 +139,7 @@ impl Engine<'_> {
                     let sells = other.slot.side() == Side::Sell && key.slot.side() == Side::Sell;
                     other.slot == key.slot || (sells && may_fit)
                 }
-                Step::CloseCycle { cycle, .. } => other.cycle == *cycle && may_fit,
+                Step::OpenCycle { cycle } | Step::CloseCycle { cycle, .. } => other.cycle == *cycle && may_fit,
                 _ => false,
             }
         })

@@ -8,7 +8,8 @@ use log::warn;
 
 use super::contact::{Chore, OUTAGE_PAUSE};
 use super::ports::{Fault, FaultKind, StopWish};
-use super::{Engine, EngineConfig, Failure, quote_of, rebuilding};
+use super::questions::quote_of;
+use super::{Engine, EngineConfig, Failure, rebuilding};
 use crate::core::absence::{self, Unwatched};
 use crate::core::instrument::Instrument;
 use crate::core::ledger::Ledger;
@@ -85,8 +86,8 @@ impl Engine<'_> {
         // A comparison over a connection that was only just opened is a rough one.
         self.heartbeat_due = now;
         self.contact.quiet_until = now;
-        self.open_not_before = now;
         self.connected = self.connected.min(now);
+        self.funds = None;
         self.reconcile_due = if self.stream_up { now } else { now.after(self.config.stream_patience) };
         let Ledger { watched, time, .. } = self.books.ledger;
         let known = if self.books.ledger.is_blank() { now } else { watched.min(now) };
@@ -131,7 +132,7 @@ impl Engine<'_> {
             records.push(Record::Alarmed { cause, message });
         }
         if doubtful {
-            records.push(Record::CoinsMissing { quantity, cause: MissingCause::LongAbsence });
+            records.push(Record::CoinsMissing { quantity, cause: MissingCause::LongAbsence, counts: true });
         }
         records
     }
@@ -144,6 +145,8 @@ impl Engine<'_> {
                 Ok(answer) => return Ok(Some(answer)),
                 Err(fault) => fault,
             };
+            // What was counted before the clock was corrected may lie years ahead.
+            self.contact.quiet_until = Timestamp::default();
             self.on_fault(&fault)?;
             let refused = matches!(fault.kind, FaultKind::KeyRefused | FaultKind::ConfigurationRefused);
             if attempt >= START_ATTEMPTS && !refused {

@@ -270,9 +270,11 @@ pub fn journal(read: Result<&Ledger, &Failure>, stop_file: Option<&Path>) -> Vec
         }
         Err(failure) => Finding::problem("journal", failure.code, failure.message.clone(), "see the README: files"),
     }];
-    findings.extend(read.ok().and_then(|ledger| ledger.alarm()).map(|alarm| {
-        Finding::warning("journal", format!("alarm, no new buys: {alarm}"), "resolve it, then start the bot")
-    }));
+    findings.extend(
+        read.ok()
+            .and_then(|ledger| ledger.alarm())
+            .map(|alarm| Finding::warning("journal", format!("alarm: {alarm}"), "resolve it, then start the bot")),
+    );
     if let Some(file) = stop_file {
         findings.push(Finding::warning(
             "state directory",

@@ -57,7 +57,7 @@ impl Status<'_> {
             let _ = writeln!(out, "fees paid: {}", fees.join(", "));
         }
         if let Some(alarm) = ledger.alarm() {
-            let _ = writeln!(out, "ALARM, no new buys: {}", printable(&alarm));
+            let _ = writeln!(out, "ALARM: {}", printable(&alarm));
         }
         match &ledger.cycle {
             Some(cycle) => cycle_text(cycle, base, quote, &mut out),

@@ -1,11 +1,13 @@
 //! Where a bot that trades in real time waits: on the channel that the stream's thread and the signal handler push into,
-//! with an eye on the `STOP` file, and on the journal's being there.
+//! with an eye on the files `STOP` and `RESUME`, and on the journal's being there.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::core::Timestamp;
+use crate::core::record::AlarmCause;
 use crate::engine::ports::{Clock, Feed, Signal};
 use crate::journal::Held;
 use crate::state_directory::StateDirectory;
@@ -24,6 +26,8 @@ pub struct LiveFeed<'a> {
     journal: Option<Held>,
     look_due: Timestamp,
     stop_seen: bool,
+    /// What the `RESUME` file said when it was last looked at.
+    resume_seen: Option<BTreeMap<AlarmCause, String>>,
     /// When it was made, while it has not yet lived for [`HEALTHY`].
     young_since: Option<Instant>,
 }
@@ -37,10 +41,11 @@ impl<'a> LiveFeed<'a> {
         journal: Option<Held>,
     ) -> Self {
         let young_since = directory.map(|_| Instant::now());
-        Self { signals, clock, directory, journal, look_due: Timestamp::default(), stop_seen: false, young_since }
+        let look_due = Timestamp::default();
+        Self { signals, clock, directory, journal, look_due, stop_seen: false, resume_seen: None, young_since }
     }
 
-    /// A journal that is lost, or the wish of a `STOP` file that was not seen before.
+    /// A journal that is lost, or the wish of a file `STOP` or `RESUME` that was not seen before.
     fn look(&mut self, now: Timestamp) -> Option<Signal> {
         if self.directory.is_none() || now < self.look_due {
             return None;
@@ -50,9 +55,28 @@ impl<'a> LiveFeed<'a> {
         if let Some((journal, lost)) = self.journal.as_ref().and_then(|journal| Some((journal, journal.lost()?))) {
             return Some(Signal::JournalLost(format!("{}: {lost}", journal.path().display())));
         }
-        let wish = self.directory?.stop_wish().filter(|_| !self.stop_seen)?;
-        self.stop_seen = true;
-        Some(Signal::Stop(wish))
+        if let Some(wish) = self.directory?.stop_wish().filter(|_| !self.stop_seen) {
+            self.stop_seen = true;
+            return Some(Signal::Stop(wish));
+        }
+        self.look_for_resume()
+    }
+
+    /// What a `RESUME` file says, once. It is removed at the look after that: then it has been written down what follows from
+    /// it, and a process that dies before leaves it to the next.
+    fn look_for_resume(&mut self) -> Option<Signal> {
+        let directory = self.directory?;
+        let seen = directory.resume_wish();
+        let is_new = seen != self.resume_seen;
+        if seen.is_some()
+            && !is_new
+            && let Err(error) = directory.resumed()
+        {
+            log::debug!("{}: cannot be removed: {error}", directory.resume_file().display());
+            return None;
+        }
+        self.resume_seen = seen.clone().filter(|_| is_new);
+        self.resume_seen.clone().map(Signal::Resume)
     }
 
     /// Whoever has lived for so long is no part of a crash loop.

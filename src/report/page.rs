@@ -89,7 +89,7 @@ impl Report<'_> {
         if let RunSource::Journal(journal) = &self.source
             && let Some(alarm) = &journal.alarm
         {
-            let _ = write!(out, "<p class=alarm>Alarm, no new buys: {}", escaped(alarm));
+            let _ = write!(out, "<p class=alarm>Alarm: {}", escaped(alarm));
         }
         out
     }

@@ -234,7 +234,7 @@ impl LockstepFeed {
             }
             Signal::StreamDown(_) => self.stream_up = false,
             Signal::StreamRefused(_) => self.stream_up = true,
-            Signal::Stop(_) | Signal::JournalLost(_) => {}
+            Signal::Stop(_) | Signal::Resume(_) | Signal::JournalLost(_) => {}
         }
         signal
     }

@@ -7,14 +7,17 @@
 //! | `starts` | when processes began that have not ended in peace: see [`starts`] |
 //! | `journal.jsonl.rescued-…` | what a bot held whose `journal.jsonl` was replaced while it ran |
 //! | `journal-….jsonl.gz` | what `journal.jsonl` held before it was begun anew |
+//! | `RESUME` | which alarms a person has seen; a running bot clears these, and removes it |
 //! | `STOP` | ends the bot as `recompra stop` does, and keeps it ended until it is removed |
 
 pub mod starts;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::core::record::AlarmCause;
 use crate::engine::ports::StopWish;
 
 /// A state directory; it need not exist yet.
@@ -142,14 +145,48 @@ impl StateDirectory {
     /// # Errors
     /// As the operating system says.
     pub fn ask_for_stop(&self, close: bool) -> io::Result<()> {
-        // Under its own name at once: a reader never sees half of it.
-        let new = self.path.join("STOP.new");
-        let written = fs::write(&new, if close { "close\n" } else { "cancel\n" });
-        written.and_then(|()| fs::rename(&new, self.stop_file())).inspect_err(|_| {
-            // On a full disk half of it is of no use.
-            let _ = fs::remove_file(&new);
-        })
+        write_whole(&self.stop_file(), if close { "close\n" } else { "cancel\n" })
     }
+
+    /// Where a running bot is told what a person has seen.
+    pub fn resume_file(&self) -> PathBuf {
+        self.path.join("RESUME")
+    }
+
+    /// Tells a running bot which alarms a person has seen, and what they said.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn ask_to_resume(&self, seen: &BTreeMap<AlarmCause, String>) -> io::Result<()> {
+        write_whole(&self.resume_file(), &format!("{}\n", serde_json::to_string(seen)?))
+    }
+
+    /// What the `RESUME` file says that a person has seen, if it is there; nothing if it cannot be understood.
+    pub fn resume_wish(&self) -> Option<BTreeMap<AlarmCause, String>> {
+        let file = self.resume_file();
+        file.exists()
+            .then(|| fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default())
+    }
+
+    /// What the `RESUME` file says has been taken note of.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn resumed(&self) -> io::Result<()> {
+        match fs::remove_file(self.resume_file()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes a file that gets its name when it is whole: a reader never sees half of it.
+fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let new = file.with_extension("new");
+    fs::write(&new, text).and_then(|()| fs::rename(&new, file)).inspect_err(|_| {
+        // On a full disk half of it is of no use.
+        let _ = fs::remove_file(&new);
+    })
 }
 
 #[cfg(test)]

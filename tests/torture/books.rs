@@ -46,6 +46,8 @@ pub(crate) struct Books {
     cycle: u64,
     /// What the bot has written off so far.
     written_off: Decimal,
+    /// Each time that it did: how much that was so far, and the cost of what was new.
+    pub(crate) lost: Vec<(Decimal, Decimal)>,
     /// Orders of the user, by the exchange's name, and whether the user ended them.
     pub(crate) foreign: BTreeMap<u64, bool>,
 }
@@ -75,6 +77,7 @@ impl Books {
             lots: BTreeMap::new(),
             cycle: 0,
             written_off: Decimal::ZERO,
+            lost: Vec::new(),
             foreign: BTreeMap::new(),
         }
     }
@@ -163,10 +166,20 @@ impl Books {
     /// Coins that the bot has written off so far, the deepest level first. After a lost journal it begins anew.
     pub(crate) fn write_off(&mut self, so_far: Decimal) {
         let mut quantity = (so_far - self.written_off).max(Decimal::ZERO);
+        // A power cut may have taken the record of it.
+        self.lost.retain(|(at, _)| *at <= so_far);
         self.written_off = so_far;
+        let cost = |lots: &BTreeMap<u8, (Decimal, Decimal)>| lots.values().map(|lot| lot.1).sum::<Decimal>();
+        let before = cost(&self.lots);
         for lot in self.lots.values_mut().rev() {
             quantity -= take(lot, quantity);
         }
+        self.lost.push((so_far, before - cost(&self.lots)));
+    }
+
+    /// Quote coin that was spent on coins that are gone.
+    pub(crate) fn lost(&self) -> Decimal {
+        self.lost.iter().map(|(_, cost)| cost).sum()
     }
 
     /// Quote coin bound: the cost of what is held, and what open buys can still cost.

@@ -158,20 +158,25 @@ impl World {
 
     /// What should be done to protect what is held, by what the bot knows, if nothing excuses it.
     fn protection_due(&self) -> Option<&'static str> {
-        let cycle = self.mirror.cycle.as_ref()?;
         let now = self.now;
         if self.goal != Goal::Trade || self.conditions.disturb_acts(now) {
             return None;
         }
-        let disturbed = self.conditions.disturb_knowledge(now) || !matches!(self.link, Link::Up(_));
-        // A process that has not compared anything yet does not know what rests.
-        let in_doubt = !self.mirror.watching
-            || cycle.live_orders().any(|(_, order)| order.is_unknown() || order.cancel_asked.is_some());
         let book = self.exchange.book("BTCUSDT")?;
         let instrument = &book.listing().instrument;
         let sellable = |quantity: Decimal| {
             instrument.quantity_down(quantity) * book.bid() > instrument.min_notional * Decimal::new(105, 2)
         };
+        let Some(cycle) = self.mirror.cycle.as_ref() else {
+            // Its take profit lies above its cost: what cost enough can be offered, wherever the market is.
+            let carried = &self.mirror.carry;
+            let offerable = sellable(carried.quantity) && carried.cost > instrument.min_notional;
+            return offerable.then_some("coins are carried over and not offered");
+        };
+        let disturbed = self.conditions.disturb_knowledge(now) || !matches!(self.link, Link::Up(_));
+        // A process that has not compared anything yet does not know what rests.
+        let in_doubt = !self.mirror.watching
+            || cycle.live_orders().any(|(_, order)| order.is_unknown() || order.cancel_asked.is_some());
         if cycle.exit.is_some() {
             let excused = disturbed && in_doubt;
             return (sellable(cycle.held().quantity) && !excused).then_some("an exit is not carried out");

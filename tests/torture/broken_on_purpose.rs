@@ -109,6 +109,11 @@ fn invariant_9_catches_a_bot_that_asks_too_much() {
 }
 
 #[test]
+fn invariant_11_catches_a_bot_that_buys_again_what_it_lost() {
+    assert_eq!(broken_by(Sabotage::ForgetsLosses, &[(Fault::Withdrawal, 0.3)]), [11]);
+}
+
+#[test]
 fn invariant_12_catches_a_bot_that_leaves_its_post() {
     assert_eq!(broken_by(Sabotage::LeavesItsPost, &[(Fault::Stop, 0.05)]), [12]);
 }

@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use recompra::core::Decimal;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::OrderKey;
 
+use super::conditions::Draw;
 use super::faults::{Fault, Faults};
 use super::run;
 use super::world::{Options, World};
@@ -65,6 +67,43 @@ fn executions_of_an_outage_are_booked_although_the_first_start_after_it_dies() {
 fn coins_that_left_the_account_are_written_off_and_the_rest_is_sold() {
     let worlds = worlds(&[(Fault::Withdrawal, 0.2)]);
     assert!(worlds.iter().any(|world| !world.borrow().mirror.totals.written_off.is_zero()), "nothing was ever missing");
+    assert!(worlds.iter().any(|world| world.borrow().resumed > 0), "no person ever let the bot go on");
+}
+
+/// Runs some seeds in which cancels lose races and, a while later, the account is short of money.
+fn short_of_money(change: impl Fn(&mut World)) -> Vec<Rc<RefCell<World>>> {
+    let settled = |seed| {
+        let conditions = Draw::Only("tight-account");
+        let mut world = World::new(seed, Options { conditions, ..Options::default() });
+        world.faults.set(Fault::CancelRace, 0.5);
+        change(&mut world);
+        // A market that jumps by more than the stop loss, and a price of some seconds ago, would end cycle after cycle at once.
+        world.parameters.cycle_delay += Duration::from_secs(6);
+        let (report, world) = run::run(world);
+        assert_eq!(report.violation, None, "seed {seed}");
+        world
+    };
+    (0..100).map(settled).collect()
+}
+
+#[test]
+fn a_lot_that_raced_its_cancel_is_offered_although_the_money_for_another_ladder_is_gone() {
+    let worlds = short_of_money(|world| world.faults_end += 600_000);
+    let races: u64 = worlds.iter().map(|world| world.borrow().faults.counts[Fault::CancelRace as usize]).sum();
+    assert!(races > 100, "{races} races");
+}
+
+#[test]
+fn a_lot_that_raced_the_last_cancel_of_all_is_sold_before_the_bot_ends() {
+    let worlds = short_of_money(|world| world.parameters.max_cycles = 1);
+    let more = worlds.iter().filter(|world| world.borrow().mirror.totals.cycles > 1).count();
+    assert!(more > 0, "no lot was ever left over");
+    for world in worlds {
+        let world = world.borrow();
+        let (carried, cycles) = (&world.mirror.carry, world.mirror.totals.cycles);
+        let worth = carried.cost > Decimal::TEN;
+        assert!(cycles == 0 || world.mirror.cycle.is_some() || !worth, "{carried:?} is left after {cycles} cycles");
+    }
 }
 
 #[test]

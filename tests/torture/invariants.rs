@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use recompra::core::ledger::{Ledger, OrderState};
 use recompra::core::order::{OrderKey, Side, Slot};
 use recompra::core::parameters::{Parameters, TakeProfitMode};
-use recompra::core::record::Record;
+use recompra::core::record::{AlarmCause, Record};
 use recompra::core::strategy::{self, Goal, Quote, Situation, Step};
 use recompra::core::{Decimal, Timestamp};
 use recompra::engine::ports::Observer;
@@ -41,6 +41,10 @@ pub(crate) fn of_books(world: &mut World, change: &Change) {
     let knowable = !(world.journal_lost && history_is_lost(world));
     if bought && knowable && committed > limit * Decimal::new(105, 2) {
         world.broken(2, format!("{committed} is committed, max_capital is {limit}"));
+    }
+    let lost = world.books.lost();
+    if bought && knowable && committed + lost > limit * Decimal::new(105, 2) {
+        world.broken(11, format!("{committed} is committed, {lost} is lost, max_capital is {limit}"));
     }
 }
 
@@ -186,8 +190,14 @@ fn sums_differ(world: &World, ledger: &Ledger) -> Option<String> {
 /// Every slot that should have an order has one: there is nothing left to decide.
 fn something_is_due(world: &World, ledger: &Ledger) -> Option<String> {
     let told_too_little = world.journal_lost && world.conditions.ever_disturb_lists();
-    if ledger.alarm().is_some() && !history_is_lost(world) && !told_too_little {
+    // That coins are gone is said until a person has seen it.
+    let is_alarmed = ledger.alarms.keys().any(|cause| *cause != AlarmCause::CoinsLeft);
+    if is_alarmed && !history_is_lost(world) && !told_too_little {
         return Some(format!("an alarm without a reason: {:?}", ledger.alarm()));
+    }
+    let is_missing = ledger.alarms.contains_key(&AlarmCause::CoinsLeft);
+    if is_missing == ledger.written_off.cost.is_zero() {
+        return Some(format!("{:?} was written off, and the alarm is {:?}", ledger.written_off, ledger.alarm()));
     }
     let book = world.exchange.book("BTCUSDT")?;
     let quote = Quote { last: book.bid(), bid: Some(book.bid()), ask: Some(book.ask()) };
@@ -197,7 +207,7 @@ fn something_is_due(world: &World, ledger: &Ledger) -> Option<String> {
         parameters: &world.parameters,
         goal: world.goal,
         quote: Some(&quote),
-        open_not_before: Timestamp(0),
+        free: Some(Decimal::MAX),
         hold_buys: false,
         connected: Timestamp::default(),
         now,
@@ -206,7 +216,7 @@ fn something_is_due(world: &World, ledger: &Ledger) -> Option<String> {
     let keeps_slot = |step: &Step| {
         let in_slot =
             |key: OrderKey| world.books.open.iter().any(|other| (other.cycle, other.slot) == (key.cycle, key.slot));
-        matches!(step, Step::Place { key, .. } if history_is_lost(world) && ledger.alarm().is_some() && in_slot(*key))
+        matches!(step, Step::Place { key, .. } if history_is_lost(world) && is_alarmed && in_slot(*key))
     };
     if let Some(step) = decision.steps.iter().find(|step| !keeps_slot(step)) {
         return Some(format!("there is something to do: {step:?}"));
@@ -215,7 +225,7 @@ fn something_is_due(world: &World, ledger: &Ledger) -> Option<String> {
     if let Some(wake) = decision.wake.filter(|wake| Some(*wake) != limit) {
         return Some(format!("something is due in {} ms", wake.0 - now.0));
     }
-    if ledger.alarm().is_some() {
+    if is_alarmed {
         return None;
     }
     unprotected(world, ledger).or_else(|| rebuys_missing(world, ledger, decision.ladder_error.is_some()))
@@ -241,7 +251,8 @@ fn unprotected(world: &World, ledger: &Ledger) -> Option<String> {
 
 /// Without asking the strategy: the nearest rebuys rest.
 fn rebuys_missing(world: &World, ledger: &Ledger, ladder_error: bool) -> Option<String> {
-    let cycle = ledger.cycle.as_ref()?;
+    // Rebuys follow a base order; a cycle that only sells what was carried over has none.
+    let cycle = ledger.cycle.as_ref().filter(|cycle| cycle.base_price().is_some())?;
     let average = world.parameters.take_profit_mode == TakeProfitMode::Average;
     if ladder_error || !average || history_is_lost(world) || cycle.exit.is_some() || world.goal != Goal::Trade {
         return None;
@@ -254,7 +265,7 @@ fn rebuys_missing(world: &World, ledger: &Ledger, ladder_error: bool) -> Option<
     let wanted = free.len().min(usize::from(world.parameters.active_rebuys));
     let resting = world.books.open.iter().filter(|key| matches!(key.slot, Slot::Buy(1..))).count();
     // A ladder that would cost more than allowed, since prices or lots changed, may rest in part.
-    let room = world.parameters.max_capital - world.books.committed();
+    let room = world.parameters.max_capital - world.books.committed() - world.books.lost();
     let enough = room > free.iter().map(|level| amount(&world.parameters, *level)).sum::<Decimal>();
     (resting > wanted || (resting < wanted && enough && !world.meddled))
         .then(|| format!("{resting} rebuys rest, {wanted} should"))
@@ -282,6 +293,10 @@ impl Observer for Watcher {
             Record::Executed { key, execution } => booked_as_executed(world, *key, execution),
             Record::CycleClosed { .. } => world.cycles += 1,
             Record::OrderPlanned { key, .. } if key.slot.side() == Side::Buy => within_capital(world),
+            Record::AlarmCleared { cause: AlarmCause::CoinsLeft } => {
+                world.resumed += 1;
+                world.books.lost.clear();
+            }
             Record::CoinsMissing { .. } => world.books.write_off(ledger.totals.written_off),
             _ => {}
         }
@@ -291,12 +306,15 @@ impl Observer for Watcher {
     }
 }
 
-/// Invariant 2, as the ledger counts: whenever a buy is planned, what is bound stays within the limit.
+/// Invariants 2 and 11, as the ledger counts: whenever a buy is planned, what is bound and what is lost stay within the limit.
 fn within_capital(world: &mut World) {
     let committed = world.mirror.cycle.as_ref().map_or(Decimal::ZERO, |cycle| cycle.committed());
-    let limit = world.parameters.max_capital;
+    let (limit, lost) = (world.parameters.max_capital, world.mirror.written_off.cost);
     if committed > limit {
         world.broken(2, format!("{committed} is committed in the ledger, max_capital is {limit}"));
+    }
+    if committed + lost > limit {
+        world.broken(11, format!("{committed} is committed in the ledger, {lost} is lost, max_capital is {limit}"));
     }
 }
 

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use recompra::bybit::{Client, Credentials};
+use recompra::core::Decimal;
 use recompra::core::strategy::Goal;
 use recompra::engine::{Engine, EngineConfig, Failure, Outcome, World as Outside};
 use recompra::journal::JournalFile;
@@ -121,7 +122,7 @@ fn life(world: &Rc<RefCell<World>>) {
     let credentials = Credentials::new("key", "secret").ok();
     let client = Client::new(Wire(Rc::clone(world)), ClockHandle(Rc::clone(world)), "BTCUSDT", credentials);
     let outside = Outside {
-        exchange: &mut Saboteur { exchange: client, sabotage },
+        exchange: &mut Saboteur { exchange: client, sabotage, most: Decimal::ZERO },
         feed: &mut FeedHandle { world: Rc::clone(world), clock: ClockHandle(Rc::clone(world)) },
         clock: &clock,
         journal: &mut Forgetful { journal, world: Rc::clone(world) },
@@ -138,7 +139,7 @@ fn life(world: &Rc<RefCell<World>>) {
         world.ended_with(failure);
     }
     match outcome {
-        Ok(Outcome::Finished) if world.goal == Goal::Close => world.settled = true,
+        Ok(Outcome::Finished) if world.goal == Goal::Close || world.parameters.max_cycles > 0 => world.settled = true,
         Ok(Outcome::Stopped | Outcome::Finished) => {}
         // A person or a supervisor starts it again. Once nothing fails any more, there is no reason to end so.
         Err(Failure::Ladder(_)) if world.meddled => world.settled = true,

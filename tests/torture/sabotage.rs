@@ -21,6 +21,8 @@ pub(crate) enum Sabotage {
     OffersTwice,
     /// Buys ask for thirty times as much.
     IgnoresCapital,
+    /// A market buy is never for less than one before it, whatever has been lost since.
+    ForgetsLosses,
     /// Each listed execution comes a second time under another name.
     BooksTwice,
     /// The fee of an execution is forgotten.
@@ -47,6 +49,8 @@ pub(crate) enum Sabotage {
 pub(crate) struct Saboteur<E> {
     pub(crate) exchange: E,
     pub(crate) sabotage: Option<Sabotage>,
+    /// The most that a market buy has been for.
+    pub(crate) most: Decimal,
 }
 
 fn scaled(spec: &OrderSpec, side: Side, factor: Decimal) -> OrderSpec {
@@ -113,6 +117,13 @@ impl<E: Exchange> Exchange for Saboteur<E> {
             Some(Sabotage::OffersTwice) => scaled(spec, Side::Sell, Decimal::TWO),
             Some(Sabotage::IgnoresCapital) => scaled(spec, Side::Buy, Decimal::from(30)),
             _ => spec.clone(),
+        };
+        let spec = match spec {
+            OrderSpec::MarketBuy { amount } if self.is(Sabotage::ForgetsLosses) => {
+                self.most = self.most.max(amount);
+                OrderSpec::MarketBuy { amount: self.most }
+            }
+            spec => spec,
         };
         if self.is(Sabotage::NeverSells) && spec.side() == Side::Sell {
             let message = "sabotage".to_owned();

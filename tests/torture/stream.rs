@@ -187,6 +187,10 @@ fn idle(world: &mut World) -> Option<Signal> {
         world.say("somebody restarts the bot");
         return Some(Signal::Stop(StopWish::Leave));
     }
+    if let Some(signal) = world.person_looks() {
+        world.say("a person resumes");
+        return Some(signal);
+    }
     if world.faults.hit(Fault::Stop) {
         world.say("fault: stopped");
         return Some(Signal::Stop(StopWish::Leave));

@@ -10,6 +10,7 @@ use recompra::bybit::Steering;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::{BotName, Side};
 use recompra::core::parameters::Parameters;
+use recompra::core::record::AlarmCause;
 use recompra::core::strategy::Goal;
 use recompra::core::{Decimal, Timestamp};
 use recompra::engine::ports::AdjustableClock;
@@ -124,6 +125,10 @@ pub(crate) struct World {
     pub(crate) lives: u64,
     pub(crate) deaths: u64,
     pub(crate) cycles: u64,
+    /// When a person next looks at what is wrong: by a random stream of its own.
+    person: SmallRng,
+    /// How often a person has let the bot spend again what it lost.
+    pub(crate) resumed: u64,
     pub(crate) violation: Option<Violation>,
 }
 
@@ -176,6 +181,8 @@ impl World {
             lives: 0,
             deaths: 0,
             cycles: 0,
+            person: SmallRng::seed_from_u64(seed ^ 0x9E25_0A11),
+            resumed: 0,
             violation: None,
             parameters,
             rng,
@@ -346,6 +353,14 @@ impl World {
         self.next_point = self.now + self.walk.pace;
         self.forget_what_is_due();
         invariants::forget_history(self, before);
+    }
+
+    /// A person sees that coins are gone, and lets the bot go on.
+    pub(crate) fn person_looks(&mut self) -> Option<Signal> {
+        let cause = AlarmCause::CoinsLeft;
+        let message = self.mirror.alarms.get(&cause).filter(|_| !self.faults.ceased)?;
+        let seen = BTreeMap::from([(cause, message.clone())]);
+        self.person.random_bool(0.05).then_some(Signal::Resume(seen))
     }
 
     fn amend_an_order(&mut self) {

@@ -401,9 +401,10 @@ impl Cycle {
         (!quantity.is_zero()).then(|| value.checked_div(quantity).unwrap_or(Decimal::MAX))
     }
 
-    /// Removes coins that are gone from the lots, deepest level first. Their cost is a loss, unless they brought something.
-    pub(super) fn take_out(&mut self, quantity: Decimal, proceeds: Decimal) -> Result<(), Contradiction> {
-        let mut left = quantity;
+    /// Removes coins that are gone from the lots, deepest level first. Their cost, which it gives back, is a loss, unless they
+    /// brought something.
+    pub(super) fn take_out(&mut self, quantity: Decimal, proceeds: Decimal) -> Result<Decimal, Contradiction> {
+        let (mut left, mut lost) = (quantity, Decimal::ZERO);
         self.profit = sum(self.profit, proceeds)?.normalize();
         for lot in self.lots.values_mut().rev() {
             let part = left.min(lot.quantity).max(Decimal::ZERO);
@@ -413,9 +414,10 @@ impl Cycle {
             lot.cost = difference(lot.cost, cost)?.normalize();
             self.profit = difference(self.profit, cost)?.normalize();
             left = difference(left, part)?;
+            lost = sum(lost, cost)?;
         }
         if left.is_zero() {
-            return Ok(());
+            return Ok(lost);
         }
         contradiction(format!("{} more is missing than is held and not offered", money::text(left)))
     }

@@ -53,7 +53,10 @@ pub struct Ledger {
     pub fees: ObservedFees,
     /// Sums over closed cycles.
     pub totals: Totals,
-    /// Why no new buys are made.
+    /// What was written off since a person last said that `max_capital` may be spent again: the coins, and what they cost.
+    #[serde(default)]
+    pub written_off: Lot,
+    /// What a person should know, by its kind.
     pub alarms: BTreeMap<AlarmCause, String>,
     /// The time of the latest record.
     pub time: Timestamp,
@@ -118,10 +121,15 @@ impl Ledger {
         Cycle::new(number, began, self.carry.clone())
     }
 
-    /// Why no new buys are made, if an alarm forbids them.
+    /// What a person should know, if an alarm is raised.
     pub fn alarm(&self) -> Option<String> {
         let messages: Vec<&str> = self.alarms.values().map(String::as_str).collect();
         (!messages.is_empty()).then(|| messages.join("; "))
+    }
+
+    /// What may be spent in all, in quote coin: what is lost has been spent and does not come back.
+    pub fn capital(&self, max_capital: Decimal) -> Decimal {
+        max_capital.saturating_sub(self.written_off.cost).max(Decimal::ZERO)
     }
 
     /// Whether there has never been a cycle.
@@ -183,12 +191,20 @@ impl Ledger {
             Record::Executed { key, execution } => self.book(time, *key, execution)?,
             Record::ExitDecided { cause } => self.open_cycle_mut("exit decided")?.exit = Some(cause.clone()),
             Record::CycleClosed { cycle, profit } => self.close_cycle(time, *cycle, *profit)?,
-            Record::CoinsMissing { quantity, .. } => {
-                self.open_cycle_mut("coins missing")?.take_out(*quantity, Decimal::ZERO)?;
+            Record::CoinsMissing { quantity, counts, .. } => {
+                let cost = self.open_cycle_mut("coins missing")?.take_out(*quantity, Decimal::ZERO)?;
                 self.totals.written_off = sum(self.totals.written_off, *quantity)?.normalize();
+                if *counts {
+                    self.written_off.add(&Lot { quantity: *quantity, cost, since: None })?;
+                }
             }
             Record::Alarmed { cause, message } => drop(self.alarms.insert(*cause, message.clone())),
-            Record::AlarmCleared { cause } => drop(self.alarms.remove(cause)),
+            Record::AlarmCleared { cause } => {
+                self.alarms.remove(cause);
+                if *cause == AlarmCause::CoinsLeft {
+                    self.written_off = Lot::default();
+                }
+            }
             Record::Rebuilt { records } => {
                 for record in records {
                     self.apply(time, record)?;
@@ -206,6 +222,8 @@ impl Ledger {
             record,
             Record::Started { .. } | Record::InstrumentSeen { .. } | Record::Rebuilt { .. } | Record::Snapshot { .. }
         );
+        // A person clears alarms after one process and before the next, too.
+        let looked = looked && !(self.ended && self.watching && matches!(record, Record::AlarmCleared { .. }));
         if looked {
             // A process that ends before it has reconciled changes nothing about how the one before it ended.
             self.ended = matches!(record, Record::Stopped { .. }) && (self.watching || self.ended);
@@ -396,7 +414,7 @@ impl Ledger {
             (Side::Sell, _) => {
                 cycle.sold = Some(time);
                 let proceeds = difference(execution.value, quote_fee)?;
-                cycle.take_out(sum(execution.quantity, base_fee)?, proceeds)
+                cycle.take_out(sum(execution.quantity, base_fee)?, proceeds).map(drop)
             }
         }
     }
@@ -491,7 +509,9 @@ impl Ledger {
 
     /// Whether what a snapshot adds up to could have been kept.
     fn check_range(&self) -> Result<(), Contradiction> {
-        let mut numbers = vec![self.carry.quantity, self.carry.cost, self.totals.profit, self.totals.written_off];
+        let Lot { quantity, cost, .. } = self.written_off;
+        let mut numbers = vec![self.carry.quantity, self.carry.cost, self.totals.profit, quantity, cost];
+        numbers.push(self.totals.written_off);
         if let Some(cycle) = &self.cycle {
             numbers.extend([cycle.held().quantity, cycle.committed(), cycle.profit]);
         }

@@ -11,9 +11,13 @@
 //!   ending ◀── take profit 0 filled, or exit decided ── trading: sells and rebuys rest side by side
 //! ```
 //!
+//! Where a lot that can be sold is carried over, the cycle does not wait for the balance: the lot is offered and protected, and
+//! the base order waits instead (`opening`).
+//!
 //! Each slot is judged on its own. A live order is kept or cancelled; a free slot gets an order when it is due. An order
 //! is replaced by a cancel and, once that is settled, a new order in the free slot.
 
+mod opening;
 mod reading;
 mod rebuys;
 mod sells;
@@ -27,11 +31,11 @@ use super::ledger::{End, Ledger, Order, OrderState};
 use super::money::{self, Decimal};
 use super::order::{OrderKey, OrderSpec, Slot};
 use super::parameters::Parameters;
-use super::record::{AlarmCause, ExitCause, Offer, Reason, Refusal};
+use super::record::{ExitCause, Offer, Reason, Refusal};
 use super::time::Timestamp;
 use reading::Reading;
 
-/// The pause after a refusal for lack of funds.
+/// The pause after a refusal for lack of funds. A balance counts for so long, and is asked for again then.
 pub const FUNDS_PATIENCE: Duration = Duration::from_secs(30);
 /// The first pause after any other refusal; it doubles with each one in a row.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
@@ -77,8 +81,8 @@ pub struct Situation<'a> {
     pub goal: Goal,
     /// The market, if it was asked for and is fresh.
     pub quote: Option<&'a Quote>,
-    /// No cycle is opened before this moment, because the balance was too small a short while ago.
-    pub open_not_before: Timestamp,
+    /// Quote coin that new orders can use, if it was asked for a short while ago.
+    pub free: Option<Decimal>,
     /// Whether something outside the ledger forbids new buys: an unknown order with this bot's prefix.
     pub hold_buys: bool,
     /// When the exchange was last connected anew: what did not get through before is repeated at once.
@@ -88,6 +92,11 @@ pub struct Situation<'a> {
 }
 
 impl Situation<'_> {
+    /// What may be spent in all.
+    fn capital(&self) -> Decimal {
+        self.ledger.capital(self.parameters.max_capital)
+    }
+
     fn bid(&self) -> Option<Decimal> {
         self.quote.and_then(|quote| quote.bid)
     }
@@ -96,7 +105,7 @@ impl Situation<'_> {
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Begin this cycle, if the balance is enough for the whole ladder.
+    /// Record that this cycle begins.
     OpenCycle {
         /// Its number.
         cycle: u64,
@@ -142,9 +151,12 @@ pub struct Decision {
     pub wants_quote: bool,
     /// If only the stop loss needs it: the last price at or below which it acts.
     pub trigger: Option<Decimal>,
+    /// The balance that the next base order waits for, in quote coin: it is not known, or too small. It is to be asked for.
+    pub needs_funds: Option<Decimal>,
     /// Whether the goal is reached.
     pub finished: bool,
-    /// The first rebuy that breaks a rule of the exchange. Every rebuy that does is left out.
+    /// The first level that breaks a rule. Every rebuy that breaks one of the exchange's is left out; a ladder that costs too
+    /// much is not begun.
     pub ladder_error: Option<LadderError>,
 }
 
@@ -158,7 +170,7 @@ pub fn decide_again(situation: &Situation<'_>, memo: &mut Memo) -> Decision {
     let mut decider = Decider { situation, decision: Decision::default(), memo };
     if let Some(instrument) = &situation.ledger.instrument {
         match &situation.ledger.cycle {
-            None => decider.between_cycles(),
+            None => decider.between_cycles(instrument),
             Some(cycle) => decider.in_cycle(&Reading::new(cycle), instrument),
         }
     }
@@ -206,42 +218,6 @@ struct Decider<'a> {
 }
 
 impl<'a> Decider<'a> {
-    fn between_cycles(&mut self) {
-        let Situation { ledger, parameters, .. } = *self.situation;
-        let done = parameters.max_cycles > 0 && ledger.totals.cycles >= parameters.max_cycles;
-        let open = match self.situation.goal {
-            Goal::Trade => !done,
-            Goal::Cancel => false,
-            // A lot that raced the last take profit is still held: one more cycle sells it.
-            Goal::Close => self.can_sell_what_is_carried(),
-        };
-        if !open {
-            self.decision.finished = true;
-            return;
-        }
-        let pause_over = ledger.last_end.map_or(ledger.time, |end| self.after(end, parameters.cycle_delay));
-        let due = pause_over.max(self.situation.open_not_before);
-        let closing = self.situation.goal == Goal::Close;
-        if closing && self.situation.bid().is_none() {
-            return;
-        }
-        if self.is_due(due) && (closing || !self.buys_forbidden(None)) {
-            self.decision.steps.push(Step::OpenCycle { cycle: ledger.last_cycle.saturating_add(1) });
-        }
-    }
-
-    /// Whether what the last cycle left over is large enough to be sold. Where the price is not known it may be; the answer is
-    /// then asked for, and nothing happens before it is there.
-    fn can_sell_what_is_carried(&mut self) -> bool {
-        let Ledger { carry, instrument: Some(instrument), .. } = self.situation.ledger else { return false };
-        let quantity = instrument.quantity_down(carry.quantity);
-        if carry.cost <= Decimal::ZERO || quantity.is_zero() {
-            return false;
-        }
-        self.want_quote();
-        self.situation.bid().is_none_or(|bid| bid.saturating_mul(quantity) >= instrument.min_notional)
-    }
-
     fn in_cycle(&mut self, cycle: &Reading<'_>, instrument: &Instrument) {
         if self.situation.goal == Goal::Cancel {
             self.cancel_all(cycle);
@@ -260,7 +236,7 @@ impl<'a> Decider<'a> {
             self.wind_up(cycle);
         } else {
             self.sells(cycle, instrument);
-            self.base_order(cycle);
+            self.base_order(cycle, instrument);
             self.rebuys(cycle, instrument);
         }
     }
@@ -389,25 +365,10 @@ impl<'a> Decider<'a> {
         self.after(at, doubled(REPEAT_PAUSE, times.saturating_sub(2), LONGEST_REPEAT_PAUSE))
     }
 
-    fn base_order(&mut self, cycle: &Reading<'_>) {
-        let parameters = self.situation.parameters;
-        let done = cycle.base_price().is_some() || cycle.live(Slot::Buy(0)).is_some();
-        let Some(instrument) = self.situation.ledger.instrument.as_ref().filter(|_| !done) else { return };
-        // What an earlier cycle left over may be too little to sell. It uses up capital, but does not stop the base order.
-        let room = parameters.max_capital.saturating_sub(cycle.committed());
-        let amount = money::floor_to(parameters.base_order_amount.min(room), instrument.amount_step);
-        let affordable = amount >= instrument.min_notional;
-        let due = self.retry_due(cycle, Slot::Buy(0));
-        let due = self.is_due(due);
-        if due && affordable && !self.buys_forbidden(Some(cycle)) {
-            self.place(cycle, Slot::Buy(0), OrderSpec::MarketBuy { amount }, None, Reason::Base);
-        }
-    }
-
     /// Whether no new buy may be placed: an order's fate is unknown, or an alarm is raised.
     fn buys_forbidden(&self, cycle: Option<&Reading<'_>>) -> bool {
         self.situation.hold_buys
-            || self.situation.ledger.alarms.keys().any(|cause| *cause != AlarmCause::Refused)
+            || self.situation.ledger.alarms.keys().any(|cause| cause.forbids_buys())
             || cycle.is_some_and(|cycle| cycle.live_orders().any(|(_, order)| order.is_unknown()))
     }
 

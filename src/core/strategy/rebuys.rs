@@ -95,7 +95,7 @@ impl Decider<'_> {
         let spec =
             OrderSpec::Limit { side: Side::Buy, price, quantity: rebuy.quantity, post_only: parameters.post_only };
         let committed = committed.get_or_insert_with(|| cycle.committed());
-        let with_this = committed.checked_add(spec.notional()).filter(|sum| *sum <= parameters.max_capital);
+        let with_this = committed.checked_add(spec.notional()).filter(|sum| *sum <= self.situation.capital());
         let Some(with_this) = with_this else { return };
         *committed = with_this;
         self.place(cycle, slot, spec, None, reason_of(rebuy, base_price));
@@ -201,7 +201,7 @@ mod tests {
             parameters: &parameters,
             goal: Goal::Trade,
             quote: None,
-            open_not_before: Timestamp(0),
+            free: Some(Decimal::MAX),
             hold_buys: false,
             connected: Timestamp::default(),
             now: Timestamp(10_000),

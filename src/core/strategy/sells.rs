@@ -54,24 +54,30 @@ impl Decider<'_> {
         }
     }
 
-    /// Whether the take profit that ends the cycle is not live, and all that it could offer is too small to sell.
+    /// Whether nothing more is bought for the take profit that ends the cycle, which is not live, and all that it could offer
+    /// is too small to sell.
     pub(super) fn nothing_to_sell(&self, cycle: &Reading<'_>, instrument: &Instrument) -> bool {
-        if cycle.base_price().is_none() || cycle.live(Slot::Sell(0)).is_some() {
+        let is_bought = match cycle.base_price() {
+            Some(_) => true,
+            None => self.only_sells() && cycle.live(Slot::Buy(0)).is_none(),
+        };
+        if !is_bought || cycle.live(Slot::Sell(0)).is_some() {
             return false;
         }
         self.groups(cycle)
             .iter()
             .filter(|group| group.slot == Slot::Sell(0))
-            .all(|group| self.take_profit(group, instrument).is_none())
+            .all(|group| self.take_profit(&group.lots, instrument).is_none())
     }
 
     /// Whether the lot of a level is large enough to be offered on its own.
     pub(super) fn is_sellable(&self, cycle: &Reading<'_>, level: u8, instrument: &Instrument) -> bool {
-        let lots = cycle.lots.get(&level).cloned();
-        lots.is_some_and(|lots| {
-            let group = Group { slot: Slot::Sell(level), level: Some(level), lots };
-            self.take_profit(&group, instrument).is_some()
-        })
+        cycle.lots.get(&level).is_some_and(|lot| self.could_offer(lot, instrument))
+    }
+
+    /// Whether a lot is large enough to be offered at its take profit.
+    pub(super) fn could_offer(&self, lot: &Lot, instrument: &Instrument) -> bool {
+        self.take_profit(lot, instrument).is_some()
     }
 
     fn groups(&self, cycle: &Reading<'_>) -> Vec<Group> {
@@ -101,7 +107,7 @@ impl Decider<'_> {
     }
 
     fn offer(&mut self, cycle: &Reading<'_>, group: &Group, instrument: &Instrument) {
-        let Some((price, quantity, cost)) = self.take_profit(group, instrument) else { return };
+        let Some((price, quantity, cost)) = self.take_profit(&group.lots, instrument) else { return };
         let Some(due) = self.offer_due(cycle, group) else { return };
         let parameters = self.situation.parameters;
         let quote = self.quote_after_refusal(cycle, group.slot);
@@ -123,15 +129,15 @@ impl Decider<'_> {
         self.place(cycle, group.slot, spec, Some(offer), reason);
     }
 
-    /// Price, quantity and cost of the take profit for a group; `None` if it is too small to sell.
-    fn take_profit(&self, group: &Group, instrument: &Instrument) -> Option<(Decimal, Decimal, Decimal)> {
+    /// Price, quantity and cost of the take profit for a lot; `None` if it is too small to sell.
+    fn take_profit(&self, lot: &Lot, instrument: &Instrument) -> Option<(Decimal, Decimal, Decimal)> {
         let parameters = self.situation.parameters;
         // Dust has no cost, and without a cost there is no price.
-        if group.lots.cost <= Decimal::ZERO {
+        if lot.cost <= Decimal::ZERO {
             return None;
         }
-        let quantity = instrument.quantity_down(group.lots.quantity.min(instrument.max_limit_quantity));
-        let cost = group.lots.cost_of_part(quantity, instrument);
+        let quantity = instrument.quantity_down(lot.quantity.min(instrument.max_limit_quantity));
+        let cost = lot.cost_of_part(quantity, instrument);
         let fee_rate = self.situation.ledger.sell_fee_rate(parameters.fee_rate);
         let price = ladder::take_profit_price(cost, parameters.take_profit(), quantity, fee_rate, instrument)?;
         instrument.check_limit(price, quantity).ok()?;
