@@ -126,7 +126,9 @@ impl Storage for Memory {
     fn read(&mut self) -> io::Result<Vec<u8>> {
         Ok(self.0.clone())
     }
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let at = usize::try_from(at).map_err(io::Error::other)?;
+        self.0.truncate(at);
         self.0.extend_from_slice(bytes);
         Ok(())
     }
@@ -146,8 +148,8 @@ impl Storage for &mut Memory {
     fn read(&mut self) -> io::Result<Vec<u8>> {
         (**self).read()
     }
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        (**self).append(bytes)
+    fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).write(at, bytes)
     }
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         (**self).truncate(length)

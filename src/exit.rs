@@ -20,7 +20,7 @@ pub enum Exit {
     Amiss = 1,
     /// The command line is wrong.
     CommandLine = 64,
-    /// The journal is damaged beyond its torn tail: a person must look.
+    /// The journal is damaged where it was safe from a power cut, or of a newer version: a person must look.
     JournalDamaged = 65,
     /// The exchange could not be reached: start again later.
     Unreachable = 69,

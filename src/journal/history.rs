@@ -41,6 +41,14 @@ pub fn history(path: &Path) -> Result<History, Damage> {
     let mut expected = 0;
     for archive in archives(path)? {
         let (recovery, next) = recover_file(&archive)?;
+        if recovery.behind_hole > 0 {
+            // All of it was safe when it was set aside: no power cut has done this.
+            return Err(Damage::Line {
+                file: archive.display().to_string(),
+                line: usize::try_from(recovery.records).unwrap_or(usize::MAX).saturating_add(1),
+                problem: "it is missing or not as it was written, and good lines follow".to_owned(),
+            });
+        }
         if live.records > 0 && recovery.first >= live.first {
             // Set aside, but the file it was made from had not given way when the power was cut: it says the same. If it
             // does not, the file that went on from it is lost, and another journal was begun.
@@ -281,13 +289,70 @@ mod tests {
         let mut other = Vec::new();
         for line in unpacked(&archive).unwrap().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let entry = crate::journal::line::read(line).unwrap();
-            crate::journal::line::write(&mut other, entry.n, Timestamp(entry.time.0 + 1), &entry.record).unwrap();
+            crate::journal::line::write(&mut other, entry.n, 0, Timestamp(entry.time.0 + 1), &entry.record).unwrap();
         }
         fs::write(&archive, other).unwrap();
         let damage = history(&folder.journal()).unwrap_err().to_string();
         assert!(damage.contains("line 2: its snapshot is not what the files before it add up to"), "{damage}");
         // The bot itself needs only the file it writes.
         assert_eq!(read(&folder.journal()).unwrap().ledger.last_cycle, 40);
+    }
+
+    #[test]
+    fn who_only_reads_a_journal_with_a_hole_reads_what_stands_before_it_and_leaves_it_as_it_is() {
+        let folder = Folder::new("hole");
+        folder.trade(1..=4);
+        let (mut journal, _) = JournalFile::open(FileStorage::open(&folder.journal()).unwrap()).unwrap();
+        for cycle in 5..=7 {
+            journal.append(Timestamp(9), &[Record::CycleOpened { cycle, began: Timestamp(9) }]).unwrap();
+            journal.append(Timestamp(9), &[Record::CycleClosed { cycle, profit: Decimal::ZERO }]).unwrap();
+        }
+        drop(journal);
+        let mut bytes = fs::read(folder.journal()).unwrap();
+        let sixth = String::from_utf8(bytes.clone()).unwrap().find("\"cycle_opened\",\"cycle\":6").unwrap();
+        bytes[sixth..sixth + 200].fill(0);
+        fs::write(folder.journal(), &bytes).unwrap();
+        assert_eq!(cycles(&history(&folder.journal()).unwrap()), [1, 2, 3, 4, 5]);
+        assert_eq!(read(&folder.journal()).unwrap().ledger.last_cycle, 5);
+        assert_eq!(fs::read(folder.journal()).unwrap(), bytes);
+        // The bot cuts it off.
+        folder.trade(6..=6);
+        assert_eq!(cycles(&history(&folder.journal()).unwrap()), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_hole_in_a_file_that_was_set_aside_is_damage() {
+        let folder = Folder::new("hole-aside");
+        folder.trade(1..=40);
+        let archive = archives(&folder.journal()).unwrap().remove(0);
+        let mut bytes = unpacked(&archive).unwrap();
+        // No line of this file says that its last ones are safe: they were set aside as soon as they were.
+        let last = String::from_utf8(bytes.clone()).unwrap().rfind("cycle_opened").unwrap();
+        bytes[last] = 0;
+        assert_eq!(recover(&bytes, "", false).unwrap().0.behind_hole, 1);
+        fs::write(&archive, &bytes).unwrap();
+        let damage = history(&folder.journal()).unwrap_err().to_string();
+        assert!(damage.contains("it is missing or not as it was written, and good lines follow"), "{damage}");
+    }
+
+    #[test]
+    fn of_a_file_that_was_begun_anew_nothing_may_be_missing() {
+        let folder = Folder::new("head");
+        let (mut journal, _) = JournalFile::open(FileStorage::open(&folder.journal()).unwrap()).unwrap();
+        journal.begin_anew_at(1);
+        journal.append(Timestamp(1), &[Record::CycleOpened { cycle: 1, began: Timestamp(1) }]).unwrap();
+        journal.append(Timestamp(1), &[Record::CycleClosed { cycle: 1, profit: Decimal::ZERO }]).unwrap();
+        journal.sync().unwrap();
+        drop(journal);
+        let whole = fs::read(folder.journal()).unwrap();
+        assert_eq!(read(&folder.journal()).unwrap().ledger.last_cycle, 1);
+        let head = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        for length in head..whole.len() {
+            // A start from half of it would take the bot for a new one.
+            fs::write(folder.journal(), &whole[..length]).unwrap();
+            let result = read(&folder.journal()).map(|recovery| recovery.ledger.last_cycle);
+            assert!(result.is_err(), "cut at {length}: {result:?}");
+        }
     }
 
     #[test]

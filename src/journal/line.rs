@@ -17,6 +17,10 @@ const HEAD_LENGTH: usize = HEAD.len() + 8 + 2;
 pub(super) struct Entry {
     /// Grows by one with every line, over all files of a journal.
     pub(super) n: u64,
+    /// All lines before this number were known to be safe from a power cut when this one was written. Earlier versions did
+    /// not say.
+    #[serde(default)]
+    pub(super) synced: Option<u64>,
     /// When it was written.
     pub(super) time: Timestamp,
     #[serde(flatten)]
@@ -35,18 +39,25 @@ pub(super) enum BadLine {
 #[derive(Serialize)]
 struct Borrowed<'r> {
     n: u64,
+    synced: u64,
     time: Timestamp,
     #[serde(flatten)]
     record: &'r Record,
 }
 
-/// Appends a line, its newline included.
-pub(super) fn write(buffer: &mut Vec<u8>, n: u64, time: Timestamp, record: &Record) -> Result<(), serde_json::Error> {
+/// Appends a line, its newline included. All lines before number `synced` are known to be safe from a power cut.
+pub(super) fn write(
+    buffer: &mut Vec<u8>,
+    n: u64,
+    synced: u64,
+    time: Timestamp,
+    record: &Record,
+) -> Result<(), serde_json::Error> {
     let start = buffer.len();
     buffer.extend_from_slice(HEAD.as_bytes());
     buffer.extend_from_slice(b"00000000\",");
     let body = buffer.len();
-    serde_json::to_writer(&mut *buffer, &Borrowed { n, time, record })?;
+    serde_json::to_writer(&mut *buffer, &Borrowed { n, synced, time, record })?;
     // The body's own brace gives way: what follows the checksum continues its object.
     buffer.remove(body);
     let sum = format!("{:08x}", crc32fast::hash(&buffer[body..]));
@@ -80,7 +91,7 @@ mod tests {
         let key = OrderKey { cycle: 1, slot: Slot::Buy(0), attempt: 1 };
         let record = Record::OrderAccepted { key, order_id: "1001".to_owned() };
         let mut buffer = Vec::new();
-        write(&mut buffer, 7, Timestamp(1_767_312_000_000), &record).unwrap();
+        write(&mut buffer, 7, 5, Timestamp(1_767_312_000_000), &record).unwrap();
         buffer
     }
 
@@ -94,7 +105,16 @@ mod tests {
             (json["n"].as_u64(), json["type"].as_str(), json["key"].as_str()),
             (Some(7), Some("order_accepted"), Some("1-0b-1"))
         );
-        assert_eq!(read(text).unwrap().n, 7);
+        let entry = read(text).unwrap();
+        assert_eq!((entry.n, entry.synced), (7, Some(5)));
+    }
+
+    #[test]
+    fn a_line_of_an_earlier_version_does_not_say_what_was_safe() {
+        let body = "\"n\":7,\"time\":1767312000000,\"type\":\"reconciled\"}";
+        let line = format!("{HEAD}{:08x}\",{body}", crc32fast::hash(body.as_bytes()));
+        let entry = read(line.as_bytes()).unwrap();
+        assert_eq!((entry.n, entry.synced, entry.record), (7, None, Record::Reconciled));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //!
 //! In: records, before they take effect. Out: at a start, the ledger they add up to.
 //!
-//! Each line carries a number that grows by one and a checksum of its own bytes, and is readable with `jq`:
+//! Each line carries a number that grows by one and a checksum of its own bytes, and is readable with `jq`. It also says how
+//! much was safe from a power cut when it was written: all lines before number `synced`.
 //!
 //! ```json
-//! {"sum":"b3d1c2aa","n":7,"time":1767312000000,"type":"order_accepted","key":"1-0b-1","order_id":"1001"}
+//! {"sum":"b3d1c2aa","n":7,"synced":5,"time":1767312000000,"type":"order_accepted","key":"1-0b-1","order_id":"1001"}
 //! ```
 //!
 //! The write path:
@@ -15,6 +16,9 @@
 //! 3. When nothing else is to be done, one `fsync` makes all of it safe from a power cut, on a thread that lives as long as
 //!    that takes: a fill meanwhile does not wait for it. What a power cut takes before that, reconciliation finds again on
 //!    the exchange.
+//! 4. After an `fsync` that failed, what it was to make safe is written again, with the same bytes in the same place, before the
+//!    next one is believed: Linux takes what it could not write for written. A start cannot know how the last process ended,
+//!    and does the same with what no line says is safe.
 //!
 //! Beginning anew, so that a start stays fast. It happens within a sync, which is called when nothing else is to be done,
 //! once the file is long and no cycle is open:
@@ -29,10 +33,13 @@
 //! archive of what `journal.jsonl` still holds is recognised by its number. Reports and the audit read all of them
 //! ([`history()`]).
 //!
-//! What can go wrong: a power cut may tear the tail, which is cut off at the next start, and said. Anything else
-//! that does not read back (a bad checksum before the tail, a missing number, a fact that contradicts those before it) is
-//! damage: the start is refused and names the line, because a guess could double an order. A disk that is full or broken
-//! fails the append, which leaves the file as it was: nothing is sent that was not written.
+//! What can go wrong: a power cut may tear the tail, or leave a hole in what was not safe yet, because its pages reach the disk
+//! in any order. From there on it is cut off at the next start, and said; the exchange knows the rest. Whoever only reads
+//! reads what stands before the hole. Anything else that does not read back is damage: a line that is bad or missing although
+//! another says that it was safe, or although good ones follow that do not say what was (an earlier version wrote them), and
+//! a fact that contradicts those before it. Then the start is refused and names the line, because a guess could double an
+//! order. A disk that is full or broken fails the append, which leaves the file as it was: nothing is sent that was not
+//! written.
 //!
 //! The file itself is locked, so that two bots never write into one, whatever becomes of the file `lock` beside it. A bot whose
 //! file is removed or replaced while it runs sees that before it appends, and within a second else ([`Held`]): it takes no

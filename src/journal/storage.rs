@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -25,11 +25,11 @@ pub trait Storage {
     /// As the operating system says.
     fn read(&mut self) -> io::Result<Vec<u8>>;
 
-    /// Appends; after an error, any part of the bytes may have been written.
+    /// Writes at this place: at the end, or again what is there. After an error, any part of the bytes may have been written.
     ///
     /// # Errors
     /// As the operating system says.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Cuts it to its first `length` bytes.
     ///
@@ -37,7 +37,8 @@ pub trait Storage {
     /// As the operating system says.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 
-    /// Makes all of it safe from a power cut.
+    /// Makes all of it safe from a power cut. After an error, what was written since the last one that succeeded may be lost, and
+    /// the next one may say nothing of it: it is to be written again first.
     ///
     /// # Errors
     /// As the operating system says.
@@ -158,7 +159,7 @@ impl FileStorage {
     fn write_new(&self, bytes: &[u8]) -> io::Result<File> {
         let path = unfinished(&self.path);
         remove_if_there(&path)?;
-        let mut file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         // Nobody else may have it for a moment once it has the journal's name.
         file.lock()?;
         file.write_all(bytes)?;
@@ -175,8 +176,8 @@ impl Storage for FileStorage {
         Ok(bytes)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
+    fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
@@ -275,7 +276,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 /// The file under this name, and its lock.
 fn open_and_lock(path: &Path) -> io::Result<File> {
     for attempt in 1.. {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             // It may have been begun anew in between: then this is the file that gave way.
             Ok(())

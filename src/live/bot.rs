@@ -36,7 +36,13 @@ pub fn trade(
     found.warnings.iter().for_each(|warning| warn!("{warning}"));
     let storage = FileStorage::open(&directory.journal()).map_err(|error| storage_failure(directory, &error))?;
     let (mut journal, recovery) = JournalFile::open(storage).map_err(Failure::from)?;
-    if recovery.torn > 0 {
+    if recovery.behind_hole > 0 {
+        warn!(
+            "a power cut has left a hole in the journal, where it was not safe yet: its last {} bytes are cut off, {} whole lines \
+             among them; the exchange is asked what they said",
+            recovery.torn, recovery.behind_hole
+        );
+    } else if recovery.torn > 0 {
         warn!("the journal's last {} bytes were torn, as a power cut does, and are cut off", recovery.torn);
     }
     refuse_foreign(config, directory, &recovery)?;

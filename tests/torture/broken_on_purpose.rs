@@ -69,6 +69,13 @@ fn invariant_6_catches_a_journal_that_lacks_a_line() {
 }
 
 #[test]
+fn invariant_6_catches_a_journal_that_believes_a_sync_after_one_that_failed() {
+    let faults =
+        [(Fault::SyncError, 0.3), (Fault::SyncLoses, 1.0), (Fault::CrashWaiting, 0.02), (Fault::PagesForgotten, 1.0)];
+    assert_eq!(broken_by(Sabotage::BelievesASyncThatFailed, &faults), [6]);
+}
+
+#[test]
 fn invariant_7_catches_a_bot_that_never_sells() {
     assert_eq!(broken_by(Sabotage::NeverSells, &[]), [7]);
 }

@@ -59,6 +59,32 @@ fn a_power_cut_in_the_middle_of_a_slow_sync_costs_nothing() {
 }
 
 #[test]
+fn a_hole_in_what_was_not_safe_yet_is_filled_from_the_exchange() {
+    let worlds = worlds(&[
+        (Fault::SyncSlow, 1.0),
+        (Fault::CrashWaiting, 0.02),
+        (Fault::CrashAfterWrite, 0.02),
+        (Fault::PowerCut, 0.7),
+        (Fault::TailHole, 1.0),
+    ]);
+    let holes: u64 = worlds.iter().map(|world| world.borrow().faults.counts[Fault::TailHole as usize]).sum();
+    assert!(holes > 50, "{holes} power cuts with holes");
+}
+
+#[test]
+fn what_a_failed_sync_loses_costs_nothing() {
+    let worlds = worlds(&[
+        (Fault::SyncError, 0.3),
+        (Fault::SyncLoses, 1.0),
+        (Fault::PagesForgotten, 0.3),
+        (Fault::CrashWaiting, 0.02),
+        (Fault::PowerCut, 0.5),
+    ]);
+    let lost: u64 = worlds.iter().map(|world| world.borrow().faults.counts[Fault::SyncLoses as usize]).sum();
+    assert!(lost > 100, "{lost} syncs lost something");
+}
+
+#[test]
 fn executions_of_an_outage_are_booked_although_the_first_start_after_it_dies() {
     worlds(&[(Fault::OutageOfADay, 0.3), (Fault::CrashBeforeRequest, 0.1)]);
 }

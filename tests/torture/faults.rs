@@ -1,7 +1,12 @@
 //! The faults: what can go wrong, how likely each is in one seed, and how often it happened.
 
+use std::ops::Range;
+
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+
+/// A page of the simulated disk, in bytes: about a line of the journal.
+const PAGE: usize = 256;
 
 macro_rules! faults {
     ($($name:ident => $text:literal,)*) => {
@@ -79,7 +84,13 @@ faults! {
     CrashAnew => "crash while the journal is begun anew",
     OldFileBack => "power cut: the journal's old file is back",
     SyncSlow => "sync takes its time",
+    TailHole => "power cut: a hole in the unsynced tail",
+    SyncLoses => "sync error that loses what it was to write",
+    PagesForgotten => "what a sync lost is forgotten by the machine too",
 }
+
+/// Drawn apart, so that the seeds that were looked at before there were these faults mean what they meant.
+const APART: [Fault; 4] = [Fault::SyncSlow, Fault::TailHole, Fault::SyncLoses, Fault::PagesForgotten];
 
 /// How often each kind happened.
 pub(crate) type Counts = [u64; FAULTS.len()];
@@ -87,8 +98,9 @@ pub(crate) type Counts = [u64; FAULTS.len()];
 /// The faults of one seed.
 pub(crate) struct Faults {
     rng: SmallRng,
-    /// Apart, so that the seeds that were looked at before there was this fault mean what they meant.
+    /// See [`APART`].
     slow_syncs: SmallRng,
+    disk: SmallRng,
     chance: [f64; FAULTS.len()],
     /// How often each kind happened.
     pub(crate) counts: Counts,
@@ -102,6 +114,7 @@ impl Faults {
         Self {
             rng: SmallRng::seed_from_u64(seed ^ 0xFA17),
             slow_syncs: SmallRng::seed_from_u64(seed ^ 0x0005_109E),
+            disk: SmallRng::seed_from_u64(seed ^ 0x0D15_C000),
             chance: [0.0; FAULTS.len()],
             counts: [0; FAULTS.len()],
             ceased: false,
@@ -112,7 +125,7 @@ impl Faults {
     pub(crate) fn drawn(seed: u64) -> Self {
         let mut faults = Self::none(seed);
         let some = [0.0, 0.1, 0.25, 0.5][faults.rng.random_range(0..4)];
-        for (fault, _) in FAULTS.iter().filter(|(fault, _)| *fault != Fault::SyncSlow) {
+        for (fault, _) in FAULTS.iter().filter(|(fault, _)| !APART.contains(fault)) {
             if faults.rng.random_bool(some) {
                 let chance = f64::from(faults.rng.random_range(5..100_u32)) / 1000.0;
                 faults.set(*fault, chance * weight(*fault));
@@ -120,6 +133,11 @@ impl Faults {
         }
         if faults.slow_syncs.random_bool(some) {
             faults.set(Fault::SyncSlow, 0.3);
+        }
+        for fault in [Fault::TailHole, Fault::SyncLoses, Fault::PagesForgotten] {
+            if faults.disk.random_bool(some) {
+                faults.set(fault, 0.5);
+            }
         }
         faults
     }
@@ -143,6 +161,21 @@ impl Faults {
         let slow = !self.ceased && chance > 0.0 && self.slow_syncs.random_bool(chance);
         self.counts[Fault::SyncSlow as usize] += u64::from(slow);
         slow.then(|| self.slow_syncs.random_range(1..=3_000))
+    }
+
+    /// Whether a fault of the disk happens now that is drawn apart.
+    pub(crate) fn hits_disk(&mut self, fault: Fault) -> bool {
+        let chance = self.chance[fault as usize];
+        let hit = !self.ceased && chance > 0.0 && self.disk.random_bool(chance);
+        self.counts[fault as usize] += u64::from(hit);
+        hit
+    }
+
+    /// Some of the pages of this part of a file.
+    pub(crate) fn some_pages(&mut self, part: Range<usize>) -> Vec<Range<usize>> {
+        let pages = (part.start / PAGE..part.end.div_ceil(PAGE)).map(|page| page * PAGE..(page + 1) * PAGE);
+        let pages = pages.map(|page| page.start.max(part.start)..page.end.min(part.end));
+        pages.filter(|page| !page.is_empty() && self.disk.random_bool(0.5)).collect()
     }
 
     /// Counts one that follows from another.

@@ -41,6 +41,8 @@ pub(crate) enum Sabotage {
     AsksFiftyTimes,
     /// A stop ends it as a refused key would.
     LeavesItsPost,
+    /// What a failed sync may have lost is not written again.
+    BelievesASyncThatFailed,
     /// The journal is written to whenever it is synced, although nothing has happened.
     WritesForNothing,
 }

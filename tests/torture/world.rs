@@ -456,6 +456,10 @@ impl World {
             self.deaths += 1;
             if self.faults.hit(Fault::PowerCut) {
                 self.cut_power();
+            } else if self.disk.lacks_something() && self.faults.hits_disk(Fault::PagesForgotten) {
+                self.say("fault: the machine forgets what a sync has lost");
+                let kept = self.disk.forget_what_was_lost();
+                self.journal_lacks_what_follows(kept);
             }
         }
         if self.faults.hit(Fault::DirectoryLost) {
@@ -522,15 +526,24 @@ impl World {
         let keep = usize::try_from(self.faults.number(0, unsynced as i64)).unwrap_or(0);
         let zeros = self.faults.number(0, 3) == 0;
         self.say(&format!("fault: a power cut leaves {keep} of {unsynced} unsynced bytes"));
-        let length = self.disk.bytes.len();
-        self.disk.cut_power(keep, zeros);
-        if keep < unsynced {
-            let kept = length - unsynced + keep;
-            self.booked.retain(|_, end| *end <= kept);
-            self.mirror_is_exact = false;
-            // What the journal does not know any more, nobody can ask for by its name alone.
-            self.unknown.clear();
+        let (length, synced) = (self.disk.bytes.len(), self.disk.synced);
+        let mut holes = Vec::new();
+        if keep > 0 && self.faults.hits_disk(Fault::TailHole) {
+            holes = self.faults.some_pages(synced..synced + keep);
+            self.say(&format!("fault: the power cut leaves holes: {holes:?}"));
         }
+        let kept = self.disk.cut_power(keep, holes, zeros);
+        if kept < length {
+            self.journal_lacks_what_follows(kept);
+        }
+    }
+
+    /// Of the journal no more is left than this, as far as it can be read.
+    fn journal_lacks_what_follows(&mut self, kept: usize) {
+        self.booked.retain(|_, end| *end <= kept);
+        self.mirror_is_exact = false;
+        // What the journal does not know any more, nobody can ask for by its name alone.
+        self.unknown.clear();
     }
 
     /// The state directory is gone, and all that was in it.
