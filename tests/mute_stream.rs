@@ -29,8 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(40);
 #[test]
 fn a_mute_stream_is_replaced_while_the_main_thread_waits_for_rest() {
     let venue = Venue::new("mute-stream", account());
-    let manners =
-        Manners { idle: Duration::from_secs(120), way: Duration::ZERO, held: Some((r#""side":"Sell""#, HELD)) };
+    let manners = Manners {
+        dial: Duration::ZERO,
+        idle: Duration::from_secs(120),
+        way: Duration::ZERO,
+        held: Some((r#""side":"Sell""#, HELD)),
+    };
     let rest = RestProxy::start(venue.address(), manners);
     let stream = StreamProxy::start(venue.address());
     let strategy = kit::STRATEGY.replace("sell_delay = \"0s\"", &format!("sell_delay = \"{SELL_DELAY}\""));

@@ -130,7 +130,7 @@ struct Scene {
 impl Scene {
     fn new(name: &str, rebuys: usize, idle: Duration) -> Self {
         let venue = Venue::new(name, account());
-        let proxy = RestProxy::start(venue.address(), Manners { idle, way: WAY, held: None });
+        let proxy = RestProxy::start(venue.address(), Manners { dial: Duration::ZERO, idle, way: WAY, held: None });
         let ladder = kit::STRATEGY
             .replace("max_rebuys = 2", &format!("max_rebuys = {}\nactive_rebuys = {rebuys}", rebuys + 1))
             .replace("max_capital = \"200\"", "max_capital = \"1000\"");

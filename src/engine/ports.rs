@@ -264,13 +264,15 @@ pub trait Exchange {
     fn open_orders(&mut self) -> Result<Vec<OrderReport>, Fault>;
 
     /// The orders of the symbol that were created in `from..=to` and are closed, as far as the exchange still
-    /// knows them, whoever placed them.
+    /// knows them, whoever placed them. Where one of its requests is refused, the next call may go on from there: what was
+    /// read by then is as it was then, so an order may be missing that has closed since.
     ///
     /// # Errors
     /// [`Fault`].
     fn closed_orders(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<OrderReport>, Fault>;
 
-    /// The symbol's executions in `from..=to`, oldest first, whoever placed the orders.
+    /// The symbol's executions in `from..=to`, oldest first, whoever placed the orders. Where one of its requests is refused, the
+    /// next call may go on from there; nothing is missing then.
     ///
     /// # Errors
     /// [`Fault`].

@@ -21,19 +21,21 @@ impl Engine<'_> {
     /// Compares the ledger with the exchange: open orders, executions, and each live order that is not among the open
     /// ones. Orders whose fate it leaves open are queried one by one.
     pub(super) fn reconcile(&mut self) -> Result<(), Failure> {
+        // First, with nothing asked for besides: under a low limit each refusal would have that asked again.
+        if !self.rebuilt_if_blank()? {
+            return Ok(());
+        }
         let began = self.now();
         let (open, executions) = match self.open_orders_and_executions() {
             Ok(answers) => answers,
             Err(fault) => return self.chore_failed(Chore::Reconciliation, &fault),
         };
+        self.attempts = None;
         self.contact.succeeded(Chore::Reconciliation);
         self.accepted()?;
         let interval = if self.stream_up { self.config.reconcile_interval } else { POLL_INTERVAL };
         // Counted from its end: with slow answers there is time for other things between two of them.
         self.reconcile_due = self.now().after(interval);
-        if !self.rebuilt_if_blank()? {
-            return Ok(());
-        }
         let seen_before = std::mem::take(&mut self.unexpected);
         for execution in &executions {
             self.on_execution(execution)?;

@@ -148,7 +148,8 @@ pub fn key(info: Result<&KeyInfo, &Fault>, environment: Environment, now: Timest
     findings
 }
 
-/// This machine's clock against the exchange's (`local − exchange`, in milliseconds), and how long an answer takes.
+/// This machine's clock against the exchange's (`local − exchange`, in milliseconds), and how long an answer takes on a connection
+/// that is open, as an order's is.
 pub fn clock(measured: Result<(i64, Duration), &Fault>) -> Vec<Finding> {
     let (ahead_ms, round_trip) = match measured {
         Ok(measured) => measured,

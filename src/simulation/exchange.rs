@@ -112,6 +112,11 @@ impl Exchange {
         self.accounts[account].fee_coin = coin;
     }
 
+    /// Allows so many requests a second from now on.
+    pub fn set_rate_limits(&mut self, limits: super::settings::RateLimits) {
+        self.rules.rate_limits = limits;
+    }
+
     /// What has happened to an account since the last time, oldest first.
     pub fn take_pushes(&mut self, account: usize) -> Vec<Push> {
         std::mem::take(&mut self.accounts[account].outbox)

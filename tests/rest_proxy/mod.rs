@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub struct Manners {
     /// It closes a connection on which nothing was asked for so long.
     pub idle: Duration,
+    /// So long it takes until a new connection is of use, as where it is far away and encrypted.
+    pub dial: Duration,
     /// Each answer comes so much later than it could: no exchange is nearer than this.
     pub way: Duration,
     /// The answer to a request that contains this text is held back for so long.
@@ -134,6 +136,7 @@ fn serve(
         socket.set_nodelay(true)?;
     }
     client.set_read_timeout(Some(manners.idle))?;
+    std::thread::sleep(manners.dial);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let amount = client.read(&mut buffer)?;

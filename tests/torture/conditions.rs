@@ -569,7 +569,7 @@ fn edit(response: &mut Response, change: impl FnOnce(&mut Value)) -> bool {
 
 fn lack(response: &mut Response, condition: &Condition, field: &str) -> bool {
     edit(response, |body| {
-        let Some(row) = body["result"]["list"][0].as_object_mut() else { return };
+        let Some(row) = body.pointer_mut("/result/list/0").and_then(Value::as_object_mut) else { return };
         match condition.detail % 3 {
             0 => drop(row.remove(field)),
             1 => drop(row.insert(field.to_owned(), Value::Null)),

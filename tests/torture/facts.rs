@@ -7,6 +7,7 @@ use std::time::Duration;
 use recompra::core::Decimal;
 use recompra::core::ledger::Ledger;
 use recompra::core::order::OrderKey;
+use recompra::simulation::settings::RateLimits;
 
 use super::conditions::Draw;
 use super::faults::{Fault, Faults};
@@ -180,8 +181,8 @@ fn essence(ledger: &Ledger) -> Essence {
     }
 }
 
-#[test]
-fn a_ledger_rebuilt_from_the_exchange_alone_equals_the_one_that_was_lost() {
+/// Lets bots trade, takes their journals away, changes the world, and compares what they rebuild with what was lost.
+fn lose_and_rebuild(change: impl Fn(&mut World)) {
     let faults = [
         (Fault::PartialFill, 0.2),
         (Fault::CancelRace, 0.2),
@@ -198,6 +199,7 @@ fn a_ledger_rebuilt_from_the_exchange_alone_equals_the_one_that_was_lost() {
             let world = &mut *world.borrow_mut();
             world.lose_directory();
             world.settled = false;
+            change(world);
             world.between_lives(None);
             world.faults_end = world.now;
         }
@@ -209,6 +211,16 @@ fn a_ledger_rebuilt_from_the_exchange_alone_equals_the_one_that_was_lost() {
         open += usize::from(before.cycle.is_some());
     }
     assert!(compared == 60 && open > 20, "{compared} ledgers compared, {open} with an open cycle");
+}
+
+#[test]
+fn a_ledger_rebuilt_from_the_exchange_alone_equals_the_one_that_was_lost() {
+    lose_and_rebuild(|_| {});
+}
+
+#[test]
+fn a_lost_ledger_is_rebuilt_although_the_exchange_answers_each_kind_of_question_once_a_second() {
+    lose_and_rebuild(|world| world.exchange.set_rate_limits(RateLimits { read: 1, ..RateLimits::default() }));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::pages::{page, windows};
+use super::pages::page;
+use super::scan::Scan;
 use super::{Client, Endpoint, KEY, KeyInfo, TIME, parse};
 use crate::bybit::query::Query;
 use crate::bybit::wire::{self, CancelRequest, CreateRequest, Created, ExecutionRow, OrderRow};
@@ -55,14 +56,26 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
 
     fn snapshot(&mut self, from: Timestamp, to: Timestamp) -> Result<(Vec<OrderReport>, Vec<Execution>), Fault> {
         let (from, to) = self.protocol.in_exchange_time(from, to);
-        let Some(window) = windows(from, to).next() else { return Ok((self.open_orders()?, Vec::new())) };
+        let mut scan = self.executions.go_on(from);
+        let began = self.protocol.clock.exchange_time();
+        let Some(next) = scan.question(to, began) else {
+            return Ok((self.open_orders()?, self.executions_from(scan, from, to, None)?));
+        };
         let symbol = &self.protocol.symbol;
         let [open, executions] = self.ask_together([
             (&REALTIME, open_orders_of(symbol).finish()),
-            (&EXECUTIONS, executions_of(symbol, window).finish()),
+            (&EXECUTIONS, executions_of(symbol, next.window).cursor(&next.cursor).finish()),
         ]);
-        let open = self.open_orders_from(Some(open?))?;
-        Ok((open, self.executions_from(from, to, Some(executions?))?))
+        match open.and_then(|first| self.open_orders_from(Some(first))) {
+            Ok(open) => Ok((open, self.executions_from(scan, from, to, Some(executions))?)),
+            Err(fault) => {
+                if let Ok((page, cursor)) = executions.and_then(|body| executions_on(&body, &self.protocol.symbol)) {
+                    scan.take(&next, page, cursor, began);
+                }
+                self.executions.keep(scan, &fault);
+                Err(fault)
+            }
+        }
     }
 
     fn instrument(&mut self) -> Result<Instrument, Fault> {
@@ -142,23 +155,29 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     fn closed_orders(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<OrderReport>, Fault> {
         let symbol = self.protocol.symbol.clone();
         let (from, to) = self.protocol.in_exchange_time(from, to);
-        let mut orders = Vec::new();
-        for window in windows(from, to) {
-            orders.extend(self.pages(
-                &HISTORY,
-                None,
-                || in_window(of_symbol(&symbol), window).add("limit", ORDERS_A_PAGE),
-                |body| page(&HISTORY, body, |row: &OrderRow<'_>| report(row, &symbol)),
-            )?);
+        let mut scan = self.closed_orders.go_on(from);
+        let outcome = self.read_on(
+            &HISTORY,
+            &mut scan,
+            to,
+            None,
+            |window| in_window(of_symbol(&symbol), window).add("limit", ORDERS_A_PAGE),
+            |body| page(&HISTORY, body, |row: &OrderRow<'_>| report(row, &symbol)),
+        );
+        if let Err(fault) = outcome {
+            self.closed_orders.keep(scan, &fault);
+            return Err(fault);
         }
-        let mut orders = once_each(orders, |report| report.order_id.clone());
+        let mut orders = once_each(scan.into_rows(), |report| report.order_id.clone());
         orders.retain(|report| report.status.is_closed() && (from..=to).contains(&report.created));
         orders.sort_by_key(|report| report.created);
         Ok(orders)
     }
 
     fn executions(&mut self, from: Timestamp, to: Timestamp) -> Result<Vec<Execution>, Fault> {
-        self.executions_from(from, to, None)
+        let (from, to) = self.protocol.in_exchange_time(from, to);
+        let scan = self.executions.go_on(from);
+        self.executions_from(scan, from, to, None)
     }
 }
 
@@ -238,32 +257,31 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
         }))
     }
 
-    /// `first`: the first page of the first window, where it was asked for already.
+    /// `first`: the next page of this list, where it was asked for already.
     fn executions_from(
         &mut self,
+        mut scan: Scan<Execution>,
         from: Timestamp,
         to: Timestamp,
-        mut first: Option<Vec<u8>>,
+        first: Option<Result<Vec<u8>, Fault>>,
     ) -> Result<Vec<Execution>, Fault> {
         let symbol = self.protocol.symbol.clone();
-        let (from, to) = self.protocol.in_exchange_time(from, to);
-        let mut executions = Vec::new();
-        for window in windows(from, to) {
-            let newest_first = self.pages(
-                &EXECUTIONS,
-                first.take(),
-                || executions_of(&symbol, window),
-                |body| {
-                    page(&EXECUTIONS, body, |row: &ExecutionRow<'_>| {
-                        row.concerns(&symbol).then(|| row.execution()).transpose()
-                    })
-                },
-            )?;
-            executions.extend(newest_first.into_iter().rev());
+        let outcome = self.read_on(
+            &EXECUTIONS,
+            &mut scan,
+            to,
+            first,
+            |window| executions_of(&symbol, window),
+            |body| executions_on(body, &symbol),
+        );
+        if let Err(fault) = outcome {
+            self.executions.keep(scan, &fault);
+            return Err(fault);
         }
         // New fills push older ones onto the next page while it is being asked for: some rows come twice. Both sides of one
         // trade may carry the same id.
-        let mut executions = once_each(executions, |execution| (execution.order_id.clone(), execution.exec_id.clone()));
+        let mut executions =
+            once_each(scan.into_rows(), |execution| (execution.order_id.clone(), execution.exec_id.clone()));
         executions.retain(|execution| (from..=to).contains(&execution.time));
         executions.sort_by_key(|execution| execution.time);
         Ok(executions)
@@ -287,6 +305,11 @@ fn open_orders_of(symbol: &str) -> Query {
 
 fn executions_of(symbol: &str, window: (Timestamp, Timestamp)) -> Query {
     in_window(of_symbol(symbol), window).add("limit", EXECUTIONS_A_PAGE)
+}
+
+/// The symbol's executions on one page, and the cursor of the next.
+fn executions_on(body: &[u8], symbol: &str) -> Result<(Vec<Execution>, String), Fault> {
+    page(&EXECUTIONS, body, |row: &ExecutionRow<'_>| row.concerns(symbol).then(|| row.execution()).transpose())
 }
 
 fn in_window(query: Query, (start, end): (Timestamp, Timestamp)) -> Query {

@@ -10,7 +10,8 @@
 //!                                              └── synchronise ◄── 10002, once
 //! ```
 //!
-//! What is asked and how an answer is understood is in `protocol`, without any I/O; the calls are in `calls`.
+//! What is asked and how an answer is understood is in `protocol`, without any I/O; the calls are in `calls`. A list of the past
+//! that takes many requests goes on where one of them was refused (`scan`).
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::codes::CallKind;
 use super::query::Query;
 use super::sign::Credentials;
 use super::wire;
+use crate::core::order::{Execution, OrderReport};
 use crate::core::{Decimal, Timestamp};
 use crate::engine::ports::{AdjustableClock, Fault, FaultKind};
 use crate::http::{Method, Request, Transport};
@@ -41,8 +43,10 @@ mod klines;
 mod pace;
 mod pages;
 mod protocol;
+mod scan;
 
 use protocol::{Protocol, read};
+use scan::Unfinished;
 
 pub use klines::{Interval, KLINES_A_PAGE, Kline};
 
@@ -147,12 +151,16 @@ type Arrived<'a, C> = dyn FnMut(&Protocol<C>, usize, Result<Vec<u8>, Fault>) + '
 pub struct Client<T, C = ExchangeClock> {
     transport: T,
     protocol: Protocol<C>,
+    /// Lists of the past whose reading was refused in the middle.
+    executions: Unfinished<Execution>,
+    closed_orders: Unfinished<OrderReport>,
 }
 
 impl<T: Transport, C: AdjustableClock> Client<T, C> {
     /// A client that signs with `credentials`; without them only the market's endpoints work.
     pub fn new(transport: T, clock: C, symbol: &str, credentials: Option<Credentials>) -> Self {
-        Self { transport, protocol: Protocol::new(clock, symbol, credentials) }
+        let protocol = Protocol::new(clock, symbol, credentials);
+        Self { transport, protocol, executions: Unfinished::default(), closed_orders: Unfinished::default() }
     }
 
     /// Compares this machine's clock with the exchange's; changes nothing.
@@ -224,7 +232,7 @@ impl<T: Transport, C: AdjustableClock> Client<T, C> {
             // None was sent.
             Err(fault) => return (0..calls.len()).for_each(|place| arrived(&self.protocol, place, Err(fault.clone()))),
         };
-        let Self { transport, protocol } = self;
+        let Self { transport, protocol, .. } = self;
         let mut off = Vec::new();
         transport.send_together(&requests, &mut |place, sent| {
             let Some((endpoint, _)) = calls.get(place) else { return };

@@ -398,6 +398,123 @@ fn executions_come_oldest_first_and_once_over_pages_and_windows() {
     );
 }
 
+/// The answers to a list of the past, by its queries without the cursor's name; every second request is refused.
+struct Stingy {
+    pages: Vec<(String, Result<Response, TransportError>)>,
+    asked: Vec<String>,
+    refuses: bool,
+}
+
+impl Transport for Stingy {
+    fn send(&mut self, request: &Request) -> Result<Response, TransportError> {
+        self.refuses = !self.refuses;
+        if self.refuses {
+            return code(10006);
+        }
+        let wanted = |query: &String| request.query.contains(query.as_str());
+        let Some((_, answer)) = self.pages.iter().rfind(|(query, _)| wanted(query)) else {
+            panic!("{}", request.query)
+        };
+        self.asked.push(request.query.clone());
+        answer.clone()
+    }
+}
+
+/// Asks until there is an answer; how often that was.
+fn insist<R>(mut ask: impl FnMut() -> Result<R, Fault>) -> (R, usize) {
+    for attempt in 1..100 {
+        match ask() {
+            Ok(answer) => return (answer, attempt),
+            Err(fault) => assert!(matches!(fault.kind, FaultKind::RateLimited { .. }), "{fault}"),
+        }
+    }
+    panic!("it never ends");
+}
+
+#[test]
+fn a_list_of_the_past_ends_with_all_its_rows_although_every_second_request_is_refused() {
+    let week = 7 * 24 * 3600 * 1000_i64;
+    let starts = [1, week + 2, 2 * week + 3];
+    let to = Timestamp(2 * week + 50);
+    let rows = |row: &dyn Fn(&str, i64) -> String| {
+        let at = |window: usize| format!("startTime={}&", starts[window]);
+        vec![
+            (at(0), list(&[row("f", 60), row("e", 50)], "p2")),
+            ("cursor=p2".to_owned(), list(&[row("d", 40), row("c", 30)], "p3")),
+            ("cursor=p3".to_owned(), list(&[row("b", 20), row("a", 10)], "")),
+            (at(1), list(&[], "")),
+            (at(2), list(&[row("h", 2 * week + 40), row("g", 2 * week + 30)], "p4")),
+            ("cursor=p4".to_owned(), list(&[row("g", 2 * week + 30)], "")),
+        ]
+    };
+    let client = |pages| {
+        let clock = TestClock::default();
+        clock.0.set(1_700_000_000_000);
+        let transport = Stingy { pages, asked: Vec::new(), refuses: false };
+        Client::new(transport, clock, "BTCUSDT", Some(Credentials::new("KEY", "SECRET").unwrap()))
+    };
+    // Some ranges begin a fixed time ago, and the clock goes on.
+    let from = |attempt: &mut i64| {
+        *attempt += 1;
+        Timestamp(*attempt)
+    };
+    let all = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+    let mut executions = client(rows(&execution_row));
+    let mut attempt = -1;
+    let (read, attempts) = insist(|| executions.executions(from(&mut attempt), to));
+    assert_eq!(read.iter().map(|one| one.exec_id.as_str()).collect::<Vec<_>>(), all);
+    assert_eq!((attempts, executions.transport.asked.len()), (7, 6), "{:?}", executions.transport.asked);
+
+    let filled = |name: &str, created: i64| order_row(name, "Filled", created);
+    let mut orders = client(rows(&filled));
+    let mut attempt = -1;
+    let (read, attempts) = insist(|| orders.closed_orders(from(&mut attempt), to));
+    assert_eq!(read.iter().map(|one| one.link_id.as_str()).collect::<Vec<_>>(), all);
+    assert_eq!((attempts, orders.transport.asked.len()), (7, 6), "{:?}", orders.transport.asked);
+    // What was read is given away, not kept: the next one reads all of it.
+    insist(|| orders.closed_orders(Timestamp(1), to));
+    assert_eq!(orders.transport.asked.len(), 12);
+}
+
+#[test]
+fn a_snapshot_that_is_refused_goes_on_with_the_executions_and_asks_anew_what_is_open() {
+    let week = 7 * 24 * 3600 * 1000;
+    let order = |name: &str| list(&[order_row(name, "New", 1)], "");
+    let mut client = client([
+        // Executions are answered, open orders are not.
+        code(10006),
+        list(&[execution_row("2", 20)], "next"),
+        // Both, but not what follows.
+        order("a"),
+        list(&[execution_row("1", 10)], ""),
+        code(10006),
+        order("b"),
+        list(&[execution_row("3", week + 10)], ""),
+    ]);
+    let ask = |client: &mut TestClient| client.snapshot(Timestamp(1), Timestamp(week + 20));
+    assert!(ask(&mut client).is_err() && ask(&mut client).is_err());
+    let (open, executions) = ask(&mut client).unwrap();
+    assert_eq!(open.iter().map(|order| order.link_id.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(executions.iter().map(|one| one.exec_id.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
+    let queries: Vec<&str> = client.transport.requests.iter().map(|request| request.query.as_str()).collect();
+    assert!(queries[3].contains("startTime=1&") && queries[3].ends_with("cursor=next"), "{queries:?}");
+    assert!(queries[4].contains(&format!("startTime={}&", week + 2)) && queries[4] == queries[6], "{queries:?}");
+}
+
+#[test]
+fn open_orders_are_asked_for_anew_after_a_refusal() {
+    let mut client = client([
+        list(&[order_row("gone", "New", 1)], "more"),
+        code(10006),
+        list(&[order_row("a", "New", 1)], "more"),
+        list(&[order_row("b", "New", 2)], ""),
+    ]);
+    assert!(client.open_orders().is_err());
+    let names: Vec<_> = client.open_orders().unwrap().into_iter().map(|order| order.link_id).collect();
+    assert_eq!(names, ["a", "b"]);
+}
+
 #[test]
 fn closed_orders_are_sorted_and_those_outside_the_range_left_out() {
     let mut client = client([list(
