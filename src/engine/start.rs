@@ -65,6 +65,7 @@ impl Engine<'_> {
     fn set_deadlines(&mut self) {
         self.clock_synchronised = true;
         let now = self.now();
+        self.contact.answered();
         // A comparison over a connection that was only just opened is a rough one.
         self.heartbeat_due = now;
         self.contact.quiet_until = now;

@@ -33,7 +33,9 @@ use super::order::{OrderKey, OrderSpec, Slot};
 use super::parameters::Parameters;
 use super::record::{ExitCause, Offer, Reason, Refusal};
 use super::time::Timestamp;
+pub use opening::next_cycle_due;
 use reading::Reading;
+pub use rebuys::rebuys_due;
 
 /// The pause after a refusal for lack of funds. A balance counts for so long, and is asked for again then.
 pub const FUNDS_PATIENCE: Duration = Duration::from_secs(30);

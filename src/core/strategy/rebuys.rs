@@ -3,10 +3,10 @@
 
 use super::super::instrument::Instrument;
 use super::super::ladder::Rebuy;
-use super::super::ledger::Order;
+use super::super::ledger::{Cycle, Order};
 use super::super::money::Decimal;
 use super::super::order::{OrderKey, OrderSpec, Side, Slot};
-use super::super::parameters::TakeProfitMode;
+use super::super::parameters::{Parameters, TakeProfitMode};
 use super::super::record::Reason;
 use super::super::time::Timestamp;
 use super::reading::Reading;
@@ -80,7 +80,9 @@ impl Decider<'_> {
     ) {
         let slot = Slot::Buy(rebuy.level);
         let quote = self.quote_after_refusal(cycle, slot);
-        if !self.is_due(self.rebuy_due(cycle).max(retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
+        if !self.is_due(rebuys_due(cycle, self.situation.parameters).max(retry_due(cycle, slot)))
+            || self.buys_forbidden(Some(cycle))
+        {
             return;
         }
         let parameters = self.situation.parameters;
@@ -100,13 +102,12 @@ impl Decider<'_> {
         *committed = with_this;
         self.place(cycle, slot, spec, None, reason_of(rebuy, base_price));
     }
+}
 
-    /// Rebuys follow the sell of the last buy, or the last sale, by `rebuy_delay`.
-    fn rebuy_due(&self, cycle: &Reading<'_>) -> Timestamp {
-        let parameters = self.situation.parameters;
-        let after_buy = cycle.bought.map(|bought| bought.after(parameters.sell_delay));
-        after_buy.max(cycle.sold).unwrap_or(cycle.opened).after(parameters.rebuy_delay)
-    }
+/// From when on rebuys are placed: they follow the sell of the last buy, or the last sale, by `rebuy_delay`.
+pub fn rebuys_due(cycle: &Cycle, parameters: &Parameters) -> Timestamp {
+    let after_buy = cycle.bought.map(|bought| bought.after(parameters.sell_delay));
+    after_buy.max(cycle.sold).unwrap_or(cycle.opened).after(parameters.rebuy_delay)
 }
 
 fn reason_of(rebuy: &Rebuy, base_price: Decimal) -> Reason {
