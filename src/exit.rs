@@ -16,7 +16,7 @@ pub enum Exit {
     /// Finished, or stopped as asked.
     Finished = 0,
     /// All was done and something is amiss: `audit` found a difference between journal and exchange, a `stop` left an order
-    /// resting, or a `resume` an alarm. A person must look.
+    /// resting, a `resume` an alarm, or `status` found the bot not well. A person must look.
     Amiss = 1,
     /// The command line is wrong.
     CommandLine = 64,

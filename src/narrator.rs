@@ -11,7 +11,7 @@ use crate::core::Timestamp;
 use crate::core::ledger::Ledger;
 use crate::core::money::{self, Decimal};
 use crate::core::order::{Execution, OrderKey, OrderSpec, OrderStatus, Side};
-use crate::core::record::{ExitCause, MissingCause, Reason, Record};
+use crate::core::record::{ExitCause, MissingCause, Reason, Record, Shortfall, Waits};
 use crate::engine::ports::Observer;
 use crate::printable::printable;
 
@@ -203,6 +203,15 @@ fn sentence(note: &Note, (base, quote): &(String, String)) -> Option<String> {
         )),
         Record::Alarmed { message, .. } => Some(format!("ALARM: {message}")),
         Record::AlarmCleared { .. } => Some("the alarm is over".to_owned()),
+        Record::Waits(Waits { funds, silent_since }) => Some(match (funds, silent_since) {
+            (_, Some(since)) => format!("waiting for the exchange, which has not answered since {}", moment(*since)),
+            (Some(Shortfall { needed, free, .. }), None) => format!(
+                "waiting for money: the ladder may still cost {} {quote}, {} are free",
+                money::text(*needed),
+                money::text(*free)
+            ),
+            (None, None) => "waiting no longer".to_owned(),
+        }),
         _ => None,
     }
 }

@@ -12,7 +12,10 @@ use recompra::exit::Exit;
 /// Exit codes by what a supervisor should do, which the grammar does not know.
 const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::Finished, "finished, or stopped as asked; with run --cron also: it is running already"),
-    (Exit::Amiss, "audit found a difference, stop left an order resting, or resume left an alarm: a person must look"),
+    (
+        Exit::Amiss,
+        "audit found a difference, stop left an order resting, resume left an alarm, or status found the bot not well: a person must look",
+    ),
     (Exit::CommandLine, "the command line is wrong"),
     (Exit::JournalDamaged, "the journal is damaged, or of a newer version: a person must look"),
     (Exit::Unreachable, "the exchange could not be reached: start again later"),

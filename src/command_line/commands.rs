@@ -107,8 +107,8 @@ fn inspect() -> impl Parser<Inspect> {
 fn status() -> OptionParser<Inspect> {
     inspect()
         .to_options()
-        .descr("What is held, resting and earned; reads the state directory only")
-        .footer("Example:\n   recompra status --json")
+        .descr("What is held, resting and earned, what the bot waits for, and whether it is well; reads the state directory only")
+        .footer("Example:\n   recompra status --json\n The exit code is 1 if a person should look: an alarm, an exchange that does not answer, crashes.")
 }
 
 fn explain() -> OptionParser<Inspect> {

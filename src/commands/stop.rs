@@ -22,6 +22,7 @@ use crate::live::{refuse_foreign, state_failure, trade};
 use crate::narrator::Form;
 use crate::output;
 use crate::state_directory::{LockError, StateDirectory};
+use crate::wall_clock::wall_clock;
 
 /// How long `stop` waits for a running bot to cancel, to sell and to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
@@ -142,7 +143,15 @@ impl Stopping<'_> {
 
     fn tell_stopped(&self, ledger: &Ledger) -> Result<(), Failure> {
         let path = self.directory.path().display().to_string();
-        let status = Status { directory: &path, running: false, stopped: self.directory.stop_wish().is_some(), ledger };
+        let status = Status {
+            directory: &path,
+            running: false,
+            stopped: self.directory.stop_wish().is_some(),
+            ledger,
+            parameters: None,
+            back_off: None,
+            now: wall_clock(),
+        };
         if self.options.json {
             output::print(&format!("{}\n", status.json()))?;
         } else {

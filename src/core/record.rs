@@ -183,6 +183,8 @@ pub enum Record {
         /// Which alarm.
         cause: AlarmCause,
     },
+    /// What the bot waits for from here on; written when that begins, changes by much, or is over.
+    Waits(Waits),
     /// What a lost journal is rebuilt from: all of these, in this order. They share one line of the journal, because half of
     /// them would make a wrong ledger.
     Rebuilt {
@@ -266,6 +268,26 @@ pub enum MissingCause {
     LongAbsence,
     /// The exchange has forgotten the order that offered it: it may have been sold.
     OrderForgotten,
+}
+
+/// What the bot waits for that others must bring about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// Money for the next base order.
+    pub funds: Option<Shortfall>,
+    /// Any answer of the exchange, since then.
+    pub silent_since: Option<Timestamp>,
+}
+
+/// Too little money for what the ladder may still cost, in quote coin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortfall {
+    /// What it may still cost.
+    pub needed: Decimal,
+    /// What there is.
+    pub free: Decimal,
+    /// Since when it is too little.
+    pub since: Timestamp,
 }
 
 /// What kind of alarm it is.

@@ -81,6 +81,8 @@ pub(super) struct Contact {
     pub(super) quiet_until: Timestamp,
     /// How many requests in a row brought no answer.
     outages: u32,
+    /// Since when nothing has been answered.
+    pub(super) silent_since: Option<Timestamp>,
     failing: BTreeMap<Chore, Failing>,
     /// Refusals that only a person can settle.
     refused: Option<Refused>,
@@ -117,6 +119,7 @@ impl Contact {
 
     /// An answer came: the outage, if there was one, is over.
     pub(super) fn answered(&mut self) {
+        self.silent_since = None;
         if self.outages > 0 {
             info!("the exchange answers again after {} failed requests", self.outages);
             self.outages = 0;
@@ -144,6 +147,7 @@ impl Contact {
         if self.outages == 0 {
             warn!("{fault}; asking again from {until} on");
         }
+        self.silent_since.get_or_insert(now);
         let pause = doubled(OUTAGE_PAUSE, self.outages, LONGEST_OUTAGE_PAUSE);
         self.outages = self.outages.saturating_add(1);
         self.quiet_until = until.max(now.after(pause));
@@ -175,6 +179,9 @@ impl Engine<'_> {
     /// What every fault has in common: it may ask for quiet, tell of an outage, or be a person's to settle.
     pub(super) fn on_fault(&mut self, fault: &Fault) -> Result<(), Failure> {
         let now = self.now();
+        if !is_outage(fault.kind) {
+            self.contact.silent_since = None;
+        }
         match fault.kind {
             FaultKind::KeyRefused | FaultKind::ConfigurationRefused => self.on_refusal(fault)?,
             FaultKind::PersonMustAct | FaultKind::NotTrading => self.note_refusal(fault)?,

@@ -12,7 +12,7 @@
 //!   steps decided? ──▶ journal, then exchange (at once what can be)           │ one turn, in this order;
 //!   reconciliation due? ──▶ open orders and executions over REST              │ whatever was done, the next
 //!   an order to query? ──▶ ask for it under its own name                      │ turn begins at the top
-//!   wallet, rights, price due? ──▶ ask                                        │
+//!   wallet, rights, price, balance due? ──▶ ask                               │
 //!   nothing for 20 s? ──▶ heartbeat: connections, clock                       │
 //!   else ──▶ wait for a signal or the next deadline                           ┘
 //! ```
@@ -25,7 +25,7 @@
 //! What can go wrong: a request may bring no answer (the order is queried until its fate is known), the stream may be down
 //! (REST is polled instead), the journal may refuse to be written (nothing is sent until it can be, see `books`),
 //! coins may leave the account (`coins`), the journal may be lost (`rebuilding`), the key may be refused (`contact`; resting
-//! orders stay).
+//! orders stay). What a person should know of it, and what the bot waits for, is written down (`attention`).
 
 mod attention;
 mod books;
@@ -330,6 +330,7 @@ impl<'a> Engine<'a> {
         }
         self.notice_suspension()?;
         self.look_after_alarms()?;
+        self.note_silence()?;
         let now = self.now();
         if now < self.contact.quiet_until {
             self.idle(self.contact.quiet_until, None)?;
@@ -339,6 +340,7 @@ impl<'a> Engine<'a> {
         let mut decision = Decision::default();
         if self.reconciled_once {
             decision = self.decide_and_note()?;
+            self.note_shortfall(&decision)?;
             self.tell_ladder_error(&decision)?;
             // After a refusal the market's price helps to choose another one: it is asked for once, if it is to be had.
             if decision.wants_quote && decision.trigger.is_none() && self.is_quote_due(now) {
@@ -383,9 +385,9 @@ impl<'a> Engine<'a> {
             self.fetch_quote()?;
             return Ok(None);
         }
-        let funds_due = decision.needs_funds.map(|needed| (needed, self.funds_due()));
-        if let Some((needed, _)) = funds_due.filter(|(_, due)| now >= *due) {
-            self.ask_funds(needed)?;
+        let funds_due = decision.needs_funds.map(|_| self.funds_due());
+        if funds_due.is_some_and(|due| now >= due) {
+            self.ask_funds()?;
             return Ok(None);
         }
         if decision.finished && self.queries.is_empty() {
@@ -398,7 +400,7 @@ impl<'a> Engine<'a> {
         let quote_due = decision.wants_quote.then(|| self.quote_due());
         let watch = quote_due.zip(decision.trigger).map(|(due, trigger)| Watch { trigger, due, every: QUOTE_AGE });
         let quote_due = quote_due.filter(|_| watch.is_none());
-        let asked = [self.next_query(), quote_due, wallet_due, preflight_due, funds_due.map(|(_, due)| due)];
+        let asked = [self.next_query(), quote_due, wallet_due, preflight_due, funds_due];
         let wake = asked
             .into_iter()
             .chain([decision.wake, Some(self.heartbeat_due)])

@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use log::warn;
-
 use super::contact::Chore;
 use super::ports::Ticker;
 use super::{Engine, Failure};
 use crate::core::strategy::{FUNDS_PATIENCE, Quote};
-use crate::core::{Decimal, Timestamp, money};
+use crate::core::{Decimal, Timestamp};
 
 /// A quote older than this is fetched again when the strategy wants one.
 pub(super) const QUOTE_AGE: Duration = Duration::from_secs(5);
@@ -51,24 +49,17 @@ impl Engine<'_> {
     }
 
     /// Asks for the balance.
-    pub(super) fn ask_funds(&mut self, needed: Decimal) -> Result<(), Failure> {
+    pub(super) fn ask_funds(&mut self) -> Result<(), Failure> {
         let Some(instrument) = &self.books.ledger.instrument else { return Ok(()) };
         let coin = instrument.quote_coin.clone();
-        let free = match self.exchange.balance(&coin) {
-            Ok(balance) => balance.free,
-            Err(fault) => return self.chore_failed(Chore::Funds, &fault),
-        };
-        self.contact.succeeded(Chore::Funds);
-        self.funds = Some((free, self.now()));
-        if free < needed {
-            warn!(
-                "nothing is bought: the ladder may still cost {} {coin}, {} are free; asking again in {} s",
-                money::text(needed),
-                money::text(free),
-                FUNDS_PATIENCE.as_secs()
-            );
+        match self.exchange.balance(&coin) {
+            Ok(balance) => {
+                self.contact.succeeded(Chore::Funds);
+                self.funds = Some((balance.free, self.now()));
+                Ok(())
+            }
+            Err(fault) => self.chore_failed(Chore::Funds, &fault),
         }
-        Ok(())
     }
 }
 

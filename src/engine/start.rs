@@ -83,6 +83,7 @@ impl Engine<'_> {
     pub(super) fn set_deadlines(&mut self) {
         self.clock_synchronised = true;
         let now = self.now();
+        self.contact.answered();
         // A comparison over a connection that was only just opened is a rough one.
         self.heartbeat_due = now;
         self.contact.quiet_until = now;

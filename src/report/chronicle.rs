@@ -216,6 +216,7 @@ impl Observer for Chronicle {
             Record::Journal { .. }
             | Record::Stopped { .. }
             | Record::Reconciled
+            | Record::Waits(_)
             | Record::InstrumentSeen { .. }
             | Record::OrderAccepted { .. }
             | Record::NameTaken { .. }

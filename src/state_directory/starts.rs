@@ -91,16 +91,23 @@ impl StateDirectory {
     /// [`BackOff`]; nothing is noted then. A file that cannot be read or written is no obstacle: the second value says
     /// what is wrong with it.
     pub fn begin(&self, now: Timestamp) -> Result<(Start, io::Result<()>), BackOff> {
+        if let Some(back_off) = self.back_off(now) {
+            return Err(back_off);
+        }
         let file = self.starts_file();
         let before = in_a_row(&read(&file), now);
-        let until = before.last().map_or(now, |last| last.after(pause_after(before.len())));
-        if now < until {
-            return Err(BackOff { crashes: before.len(), until, file });
-        }
         let mut notes = before.clone();
         notes.push(now);
         let written = write(&file, &notes);
         Ok((Start { file, before }, written))
+    }
+
+    /// Why nothing may begin now, by this machine's clock, if too much has crashed. Nothing is noted.
+    pub fn back_off(&self, now: Timestamp) -> Option<BackOff> {
+        let file = self.starts_file();
+        let crashes = in_a_row(&read(&file), now);
+        let until = crashes.last()?.after(pause_after(crashes.len()));
+        (now < until).then_some(BackOff { crashes: crashes.len(), until, file })
     }
 
     /// The process has lived for [`HEALTHY`]: the row is over.

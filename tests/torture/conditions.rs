@@ -293,6 +293,11 @@ impl Conditions {
         conditions
     }
 
+    /// Lets each hold for so long, in milliseconds.
+    pub(crate) fn last(&mut self, length: i64) {
+        self.all.iter_mut().for_each(|one| one.until = one.from + length);
+    }
+
     /// When the last one is over.
     pub(crate) fn end(&self) -> Option<i64> {
         self.all.iter().map(|condition| condition.until).max()

@@ -133,6 +133,43 @@ fn a_lot_that_raced_the_last_cancel_of_all_is_sold_before_the_bot_ends() {
     }
 }
 
+/// Runs some seeds with one condition alone, for an hour.
+fn worlds_with(condition: &'static str, change: impl Fn(&mut World)) -> Vec<Rc<RefCell<World>>> {
+    let settled = |seed| {
+        let mut world = World::new(seed, Options { conditions: Draw::Only(condition), ..Options::default() });
+        world.conditions.last(3_600_000);
+        world.faults_end += 3_700_000;
+        change(&mut world);
+        let (report, world) = run::run(world);
+        assert_eq!(report.violation, None, "seed {seed}");
+        world
+    };
+    (0..30).map(settled).collect()
+}
+
+#[test]
+fn an_exchange_that_does_not_answer_for_minutes_is_written_down_once_and_once_that_it_does_again() {
+    let worlds = worlds_with("unanswered:all", |_| {});
+    assert!(
+        worlds.iter().filter(|world| world.borrow().waits.len() == 2).count() > 10,
+        "the exchange was never silent"
+    );
+    for world in worlds {
+        let world = world.borrow();
+        // A start that nobody answers is over before, and whoever is stopped waits no longer.
+        assert!(world.lives > 1 || matches!(world.waits[..], [Some(_), None]), "{:?}", world.waits);
+        assert!(world.waits.len() <= 2 * world.lives as usize, "{:?}", world.waits);
+        assert!(world.waits.iter().flatten().all(|silent| (120_000..135_000).contains(silent)), "{:?}", world.waits);
+    }
+}
+
+#[test]
+fn a_bot_that_waits_for_money_for_an_hour_says_so_a_few_times() {
+    let worlds = worlds_with("tight-account", |world| world.parameters.stop_loss_percent = None);
+    let most = worlds.iter().map(|world| world.borrow().waits.len()).max();
+    assert!(most.is_some_and(|most| (2..=6).contains(&most)), "{most:?} records");
+}
+
 #[test]
 fn what_a_long_absence_hides_is_said_and_not_guessed() {
     let worlds = worlds(&[(Fault::CrashWaiting, 0.02), (Fault::PowerCut, 0.5), (Fault::OutageOfAWeek, 0.5)]);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use recompra::core::ledger::{Ledger, OrderState};
 use recompra::core::order::{OrderKey, Side, Slot};
 use recompra::core::parameters::{Parameters, TakeProfitMode};
-use recompra::core::record::{AlarmCause, Record};
+use recompra::core::record::{AlarmCause, Record, Waits};
 use recompra::core::strategy::{self, Goal, Quote, Situation, Step};
 use recompra::core::{Decimal, Timestamp};
 use recompra::engine::ports::Observer;
@@ -109,6 +109,9 @@ pub(crate) fn unsettled(world: &World) -> Option<String> {
     }
     if ledger.instrument.is_none() {
         return Some("it has not begun".to_owned());
+    }
+    if ledger.waits != Waits::default() {
+        return Some(format!("it still waits: {:?}", ledger.waits));
     }
     orders_differ(world, ledger).or_else(|| sums_differ(world, ledger)).or_else(|| something_is_due(world, ledger))
 }
@@ -293,6 +296,10 @@ impl Observer for Watcher {
             Record::Executed { key, execution } => booked_as_executed(world, *key, execution),
             Record::CycleClosed { .. } => world.cycles += 1,
             Record::OrderPlanned { key, .. } if key.slot.side() == Side::Buy => within_capital(world),
+            Record::Waits(waits) => {
+                let silent = waits.silent_since.map(|since| time.0 - since.0);
+                world.waits.push(silent);
+            }
             Record::AlarmCleared { cause: AlarmCause::CoinsLeft } => {
                 world.resumed += 1;
                 world.books.lost.clear();

@@ -127,6 +127,8 @@ pub(crate) struct World {
     pub(crate) cycles: u64,
     /// When a person next looks at what is wrong: by a random stream of its own.
     person: SmallRng,
+    /// How often the bot has written down what it waits for, and how long the exchange had been silent each time.
+    pub(crate) waits: Vec<Option<i64>>,
     /// How often a person has let the bot spend again what it lost.
     pub(crate) resumed: u64,
     pub(crate) violation: Option<Violation>,
@@ -182,6 +184,7 @@ impl World {
             deaths: 0,
             cycles: 0,
             person: SmallRng::seed_from_u64(seed ^ 0x9E25_0A11),
+            waits: Vec::new(),
             resumed: 0,
             violation: None,
             parameters,

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::instrument::Instrument;
 use super::money::{self, Decimal};
 use super::order::{Execution, OrderKey, OrderSpec, OrderStatus, Refusal, Side, Slot};
-use super::record::{AlarmCause, Offer, Record};
+use super::record::{AlarmCause, Offer, Record, Waits};
 use super::time::Timestamp;
 use cycle::{COST_SCALE, end_of};
 
@@ -58,6 +58,9 @@ pub struct Ledger {
     pub written_off: Lot,
     /// What a person should know, by its kind.
     pub alarms: BTreeMap<AlarmCause, String>,
+    /// What the running process waits for.
+    #[serde(default)]
+    pub waits: Waits,
     /// The time of the latest record.
     pub time: Timestamp,
     /// Until when a process was watching. What happened later is known only by asking.
@@ -149,8 +152,9 @@ impl Ledger {
     pub fn apply(&mut self, time: Timestamp, record: &Record) -> Result<(), Contradiction> {
         self.time = self.time.max(time);
         match record {
-            Record::Journal { .. } | Record::Stopped { .. } => {}
-            Record::Started { .. } => self.watching = false,
+            Record::Journal { .. } => {}
+            Record::Stopped { .. } => self.waits = Waits::default(),
+            Record::Started { .. } => (self.watching, self.waits) = (false, Waits::default()),
             Record::Reconciled => self.watching = true,
             Record::InstrumentSeen { instrument } => self.instrument = Some(instrument.clone()),
             Record::CycleOpened { cycle, began } => self.open_cycle(*began, *cycle)?,
@@ -189,6 +193,7 @@ impl Ledger {
                 self.close(time, *key, *status, *executed_quantity, *refusal)?;
             }
             Record::Executed { key, execution } => self.book(time, *key, execution)?,
+            Record::Waits(waits) => self.waits = waits.clone(),
             Record::ExitDecided { cause } => self.open_cycle_mut("exit decided")?.exit = Some(cause.clone()),
             Record::CycleClosed { cycle, profit } => self.close_cycle(time, *cycle, *profit)?,
             Record::CoinsMissing { quantity, counts, .. } => {
@@ -220,7 +225,11 @@ impl Ledger {
         }
         let looked = !matches!(
             record,
-            Record::Started { .. } | Record::InstrumentSeen { .. } | Record::Rebuilt { .. } | Record::Snapshot { .. }
+            Record::Started { .. }
+                | Record::InstrumentSeen { .. }
+                | Record::Waits(_)
+                | Record::Rebuilt { .. }
+                | Record::Snapshot { .. }
         );
         // A person clears alarms after one process and before the next, too.
         let looked = looked && !(self.ended && self.watching && matches!(record, Record::AlarmCleared { .. }));

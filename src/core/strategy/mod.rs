@@ -33,7 +33,9 @@ use super::order::{OrderKey, OrderSpec, Slot};
 use super::parameters::Parameters;
 use super::record::{ExitCause, Offer, Reason, Refusal};
 use super::time::Timestamp;
+pub use opening::next_cycle_due;
 use reading::Reading;
+pub use rebuys::rebuys_due;
 
 /// The pause after a refusal for lack of funds. A balance counts for so long, and is asked for again then.
 pub const FUNDS_PATIENCE: Duration = Duration::from_secs(30);
@@ -387,7 +389,12 @@ impl<'a> Decider<'a> {
 
     /// So long after a moment. One that lies ahead was dated by a clock that was wrong: nothing waits for it.
     fn after(&self, moment: Timestamp, pause: Duration) -> Timestamp {
-        if moment > self.situation.now { self.situation.now } else { moment.after(pause) }
+        self.within(moment.after(pause), pause)
+    }
+
+    /// The same of something that is due within so long of a moment.
+    fn within(&self, due: Timestamp, longest: Duration) -> Timestamp {
+        if due > self.situation.now.after(longest) { self.situation.now } else { due }
     }
 
     /// When a free slot may be tried again after what became of its latest order.

@@ -7,12 +7,19 @@
 
 use super::super::instrument::Instrument;
 use super::super::ladder;
-use super::super::ledger::Lot;
+use super::super::ledger::{Ledger, Lot};
 use super::super::money::{self, Decimal};
 use super::super::order::{OrderSpec, Slot};
+use super::super::parameters::Parameters;
 use super::super::record::Reason;
+use super::super::time::Timestamp;
 use super::reading::Reading;
 use super::{Decider, Goal, Situation, Step};
+
+/// From when on the next cycle may be opened.
+pub fn next_cycle_due(ledger: &Ledger, parameters: &Parameters) -> Timestamp {
+    ledger.last_end.map_or(ledger.time, |end| end.after(parameters.cycle_delay))
+}
 
 impl Decider<'_> {
     pub(super) fn between_cycles(&mut self, instrument: &Instrument) {
@@ -26,7 +33,8 @@ impl Decider<'_> {
             self.decision.finished = true;
             return;
         }
-        if !self.is_due(ledger.last_end.map_or(ledger.time, |end| self.after(end, parameters.cycle_delay))) {
+        let due = self.within(next_cycle_due(ledger, parameters), parameters.cycle_delay);
+        if !self.is_due(due) {
             return;
         }
         let opens = match goal {
@@ -96,11 +104,8 @@ impl Decider<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixtures::{self, d};
-    use super::super::super::ledger::Ledger;
     use super::super::super::order::{OrderKey, Side};
-    use super::super::super::parameters::Parameters;
     use super::super::super::record::{AlarmCause, ExitCause, Record};
-    use super::super::super::time::Timestamp;
     use super::super::{Decision, Quote, decide};
     use super::*;
 

@@ -3,10 +3,10 @@
 
 use super::super::instrument::Instrument;
 use super::super::ladder::Rebuy;
-use super::super::ledger::Order;
+use super::super::ledger::{Cycle, Order};
 use super::super::money::Decimal;
 use super::super::order::{OrderKey, OrderSpec, Side, Slot};
-use super::super::parameters::TakeProfitMode;
+use super::super::parameters::{Parameters, TakeProfitMode};
 use super::super::record::Reason;
 use super::super::time::Timestamp;
 use super::Decider;
@@ -80,7 +80,10 @@ impl Decider<'_> {
     ) {
         let slot = Slot::Buy(rebuy.level);
         let quote = self.quote_after_refusal(cycle, slot);
-        if !self.is_due(self.rebuy_due(cycle).max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
+        let parameters = self.situation.parameters;
+        let delays = parameters.sell_delay.saturating_add(parameters.rebuy_delay);
+        let due = self.within(rebuys_due(cycle, parameters), delays);
+        if !self.is_due(due.max(self.retry_due(cycle, slot))) || self.buys_forbidden(Some(cycle)) {
             return;
         }
         let parameters = self.situation.parameters;
@@ -100,15 +103,12 @@ impl Decider<'_> {
         *committed = with_this;
         self.place(cycle, slot, spec, None, reason_of(rebuy, base_price));
     }
+}
 
-    /// Rebuys follow the sell of the last buy, or the last sale, by `rebuy_delay`.
-    fn rebuy_due(&self, cycle: &Reading<'_>) -> Timestamp {
-        let parameters = self.situation.parameters;
-        let after_buy =
-            cycle.bought.map(|bought| self.after(bought, parameters.sell_delay.saturating_add(parameters.rebuy_delay)));
-        let after_sale = cycle.sold.map(|sold| self.after(sold, parameters.rebuy_delay));
-        after_buy.max(after_sale).unwrap_or_else(|| self.after(cycle.opened, parameters.rebuy_delay))
-    }
+/// From when on rebuys are placed: they follow the sell of the last buy, or the last sale, by `rebuy_delay`.
+pub fn rebuys_due(cycle: &Cycle, parameters: &Parameters) -> Timestamp {
+    let after_buy = cycle.bought.map(|bought| bought.after(parameters.sell_delay));
+    after_buy.max(cycle.sold).unwrap_or(cycle.opened).after(parameters.rebuy_delay)
 }
 
 fn reason_of(rebuy: &Rebuy, base_price: Decimal) -> Reason {
