@@ -183,6 +183,7 @@ fn remedy(cause: AlarmCause) -> &'static str {
             "compare the account (`recompra audit`); then `recompra stop --close` sells what is held, or `recompra resume --yes` \
              goes on with what is counted"
         }
+        AlarmCause::Untold => "look at the order history on the exchange's site; the alarm ends by itself",
         AlarmCause::CoinsLeft => "compare the account (`recompra audit`); then `recompra resume --yes`",
     }
 }

@@ -44,6 +44,8 @@ kinds! {
     HiddenOrders => "hidden-orders", &[LISTS];
     HiddenExecutions => "hidden-executions", &[LISTS];
     HiddenAll => "hidden-all", &[LISTS];
+    Lacks => "lacks-a-field", EACH;
+    Null => "a-field-is-null", EACH;
     TickerEmpty => "ticker-empty", &[TICKERS];
     TickerLacksLast => "ticker-lacks-last", &[TICKERS];
     TickerLacksBid => "ticker-lacks-bid", &[TICKERS];
@@ -113,6 +115,7 @@ const EXECUTIONS: Scope = Scope::Path("/v5/execution/list");
 const CREATE: Scope = Scope::Path("/v5/order/create");
 const CANCEL: Scope = Scope::Path("/v5/order/cancel");
 const LISTS: Scope = Scope::Lists;
+const EACH: &[Scope] = &[TIME, INSTRUMENTS, TICKERS, BALANCE, KEY, REALTIME, HISTORY, EXECUTIONS, CREATE, CANCEL];
 const ANY: &[Scope] = &[
     LISTS,
     TIME,
@@ -296,6 +299,19 @@ impl Conditions {
     /// Lets each hold for so long, in milliseconds.
     pub(crate) fn last(&mut self, length: i64) {
         self.all.iter_mut().for_each(|one| one.until = one.from + length);
+    }
+
+    /// This one alone, from soon on, and nothing else.
+    pub(crate) fn for_an_hour(name: &str, detail: u64, begin: i64) -> Self {
+        let from = begin + 20_000;
+        let all = named(name).into_iter().map(|(kind, scope)| Condition {
+            kind,
+            scope,
+            from,
+            until: from + 3_600_000,
+            detail,
+        });
+        Self { all: all.collect(), near: true, ..Self::calm() }
     }
 
     /// When the last one is over.
@@ -520,6 +536,8 @@ impl World {
                 }
                 Kind::Stale => self.as_it_was(request, response, &condition),
                 Kind::HiddenOrders | Kind::HiddenExecutions | Kind::HiddenAll => hide(request, response, &condition),
+                Kind::Lacks => change_a_field(response, &condition, |_| None),
+                Kind::Null => change_a_field(response, &condition, |_| Some(Value::Null)),
                 Kind::TickerEmpty => edit(response, |body| body["result"]["list"] = json!([])),
                 Kind::TickerLacksLast => lack(response, &condition, "lastPrice"),
                 Kind::TickerLacksBid => lack(response, &condition, "bid1Price"),
@@ -570,6 +588,33 @@ fn edit(response: &mut Response, change: impl FnOnce(&mut Value)) -> bool {
     change(&mut body);
     response.body = body.to_string().into_bytes();
     true
+}
+
+/// Changes one field of a result, or of each of its rows: another one for each detail.
+fn change_a_field(response: &mut Response, condition: &Condition, change: impl Fn(&Value) -> Option<Value>) -> bool {
+    let mut changed = false;
+    let edited = edit(response, |body| {
+        let Some(result) = body["result"].as_object_mut() else { return };
+        let mut names: Vec<String> = result.keys().cloned().collect();
+        let row = result.get("list").and_then(|list| list[0].as_object());
+        names.extend(row.iter().flat_map(|row| row.keys()).map(|name| format!("list/{name}")));
+        let Some(name) = usize::try_from(condition.detail).ok().and_then(|place| names.get(place)) else { return };
+        let mut change = |object: &mut serde_json::Map<String, Value>, name: &str| {
+            let Some(before) = object.remove(name) else { return };
+            if let Some(after) = change(&before) {
+                object.insert(name.to_owned(), after);
+            }
+            changed = true;
+        };
+        match name.strip_prefix("list/") {
+            None => change(result, name),
+            Some(name) => {
+                let rows = result.get_mut("list").and_then(Value::as_array_mut);
+                rows.into_iter().flatten().filter_map(Value::as_object_mut).for_each(|row| change(row, name));
+            }
+        }
+    });
+    edited && changed
 }
 
 fn lack(response: &mut Response, condition: &Condition, field: &str) -> bool {

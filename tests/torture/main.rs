@@ -13,6 +13,7 @@ mod broken_on_purpose;
 mod conditions;
 mod disk;
 mod drawing;
+mod endpoints;
 mod facts;
 mod faults;
 mod invariants;
