@@ -122,7 +122,7 @@ fn life(world: &Rc<RefCell<World>>) {
     let credentials = Credentials::new("key", "secret").ok();
     let client = Client::new(Wire(Rc::clone(world)), ClockHandle(Rc::clone(world)), "BTCUSDT", credentials);
     let outside = Outside {
-        exchange: &mut Saboteur { exchange: client, sabotage, most: Decimal::ZERO },
+        exchange: &mut Saboteur { exchange: client, sabotage, most: Decimal::ZERO, world: Rc::clone(world) },
         feed: &mut FeedHandle { world: Rc::clone(world), clock: ClockHandle(Rc::clone(world)) },
         clock: &clock,
         journal: &mut Forgetful { journal, world: Rc::clone(world) },
