@@ -21,16 +21,16 @@ use floor::Form;
 use venue::Venue;
 
 /// Cycles of each client; each has two fills.
-const CYCLES: usize = 2_000;
+const CYCLES: usize = 300;
 /// The first ones are not counted: caches fill, connections open.
-const WARM_UP: usize = 100;
+const WARM_UP: usize = 20;
 /// After so many cycles it is the other client's turn.
-const TURN: usize = 50;
+const TURN: usize = 10;
 /// The bot's p50 may be so many times that of the floor client with one thread, which saves a wake-up, and so many times that
 /// of the one with two threads, whose shape it has.
 const GOALS: [f64; 2] = [2.0, 1.35];
-/// Before each fill the client has been idle for about so long.
-const QUIET: Duration = Duration::from_micros(500);
+/// Before each fill the client has been idle for about so long: the bot lets no more than ten requests a second leave in the mean.
+const QUIET: Duration = Duration::from_millis(60);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();

@@ -147,7 +147,7 @@ impl<C: AdjustableClock> Protocol<C> {
     /// between asking and answering it was written is tried in turn: near the end, and in the middle. One of them is near enough.
     pub(super) fn follow_refused(&mut self, check: TimeCheck) {
         self.refused_for_time = self.refused_for_time.saturating_add(1);
-        let more = if self.refused_for_time % 2 == 0 { to_the_middle(check.round_trip) } else { 0 };
+        let more = if self.refused_for_time.is_multiple_of(2) { to_the_middle(check.round_trip) } else { 0 };
         self.correct(check.behind_ms.saturating_add(more), check.exchange);
     }
 
