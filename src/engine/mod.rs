@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::core::absence::{self, Unwatched};
+use crate::core::absence::Unwatched;
 use crate::core::ladder::LadderError;
 use crate::core::ledger::Ledger;
 use crate::core::order::{BotName, OrderKey};
@@ -70,8 +70,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// While nothing else is to be done, the exchange is asked for its time this often. That keeps connections open, the clock
 /// right, and tells early that the exchange cannot be reached. Servers close idle connections after 30 s and more.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
-/// Whoever took no turn for so long was suspended: the longest wait for an answer is shorter, and so is every other one.
-const SUSPENDED: Duration = Duration::from_secs(3600);
 
 /// How the engine ended in peace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -408,43 +406,6 @@ impl<'a> Engine<'a> {
             .fold(self.next_reconciliation(), Timestamp::min);
         self.idle(wake, watch.as_ref())?;
         Ok(None)
-    }
-
-    /// A process that was suspended for long knows no more than one that starts.
-    fn notice_suspension(&mut self) -> Result<(), Failure> {
-        let now = self.now();
-        let before = std::mem::replace(&mut self.awake, now);
-        if now < before {
-            return self.notice_step_back(before);
-        }
-        let away = now.since(before);
-        if away < SUSPENDED || !self.reconciled_once {
-            return Ok(());
-        }
-        info!("nothing happened here for {} s: comparing everything with the exchange", away.as_secs());
-        (self.reconciled, self.reconciled_once) = (false, false);
-        self.reconcile_due = now;
-        if away >= absence::SHORTEST_RETENTION {
-            self.unwatched = Some(Unwatched { until: now, lasted: away });
-            let lost = self.after_absence();
-            self.record(lost)?;
-        }
-        Ok(())
-    }
-
-    /// The clock was ahead of the exchange's, and is no longer: what is due lies as far ahead as the clock was. All is asked anew.
-    fn notice_step_back(&mut self, before: Timestamp) -> Result<(), Failure> {
-        info!(
-            "the clock was {} s ahead of the exchange's: comparing everything anew",
-            before.since(self.awake).as_secs()
-        );
-        self.set_deadlines();
-        self.contact.connected();
-        self.queries.clear();
-        self.quote = None;
-        self.shortage = None;
-        self.reconciled = false;
-        Ok(())
     }
 
     /// When the ledger is to be compared with the exchange.

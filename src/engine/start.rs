@@ -4,7 +4,9 @@
 //! time, open orders together with executions, the key's rights together with the market. The stream may come up later: what
 //! it has missed by then is asked for when it is up.
 
-use log::warn;
+use std::time::Duration;
+
+use log::{info, warn};
 
 use super::contact::{Chore, OUTAGE_PAUSE};
 use super::ports::{Fault, FaultKind, StopWish};
@@ -19,6 +21,9 @@ use crate::core::{Decimal, Timestamp, money};
 
 /// So often the exchange is tried at a start before "start again later" is the answer.
 const START_ATTEMPTS: u32 = 5;
+
+/// Whoever took no turn for so long was suspended: the longest wait for an answer is shorter, and so is every other one.
+const SUSPENDED: Duration = Duration::from_secs(3600);
 
 impl Engine<'_> {
     /// Compares clocks, and asks for the instrument.
@@ -103,6 +108,43 @@ impl Engine<'_> {
 
     fn is_history_lost(&self) -> bool {
         self.unwatched.is_some_and(|unwatched| unwatched.lasted >= absence::RETENTION)
+    }
+
+    /// A process that was suspended for long knows no more than one that starts.
+    pub(super) fn notice_suspension(&mut self) -> Result<(), Failure> {
+        let now = self.now();
+        let before = std::mem::replace(&mut self.awake, now);
+        if now < before {
+            return self.notice_step_back(before);
+        }
+        let away = now.since(before);
+        if away < SUSPENDED || !self.reconciled_once {
+            return Ok(());
+        }
+        info!("nothing happened here for {} s: comparing everything with the exchange", away.as_secs());
+        (self.reconciled, self.reconciled_once) = (false, false);
+        self.reconcile_due = now;
+        if away >= absence::SHORTEST_RETENTION {
+            self.unwatched = Some(Unwatched { until: now, lasted: away });
+            let lost = self.after_absence();
+            self.record(lost)?;
+        }
+        Ok(())
+    }
+
+    /// The clock was ahead of the exchange's, and is no longer: what is due lies as far ahead as the clock was. All is asked anew.
+    fn notice_step_back(&mut self, before: Timestamp) -> Result<(), Failure> {
+        info!(
+            "the clock was {} s ahead of the exchange's: comparing everything anew",
+            before.since(self.awake).as_secs()
+        );
+        self.set_deadlines();
+        self.contact.connected();
+        self.queries.clear();
+        self.quote = None;
+        self.shortage = None;
+        self.reconciled = false;
+        Ok(())
     }
 
     /// After an absence that is longer than the exchange remembers, what a power cut took from the journal's end cannot be
