@@ -174,6 +174,8 @@ pub struct Engine<'a> {
     clock_synchronised: bool,
     /// Whether the exchange has been asked what must be known before something is bought.
     preflight_passed: bool,
+    /// When the key's rights and expiry are to be looked at again.
+    key_check_due: Timestamp,
     /// Whether reconciliation has succeeded since the stream last came up: only then is anything bought.
     reconciled: bool,
     /// Whether it has ever succeeded in this process: from then on orders are cancelled and coins are sold.
@@ -225,6 +227,7 @@ impl<'a> Engine<'a> {
             config,
             clock_synchronised: false,
             preflight_passed: false,
+            key_check_due: now,
             reconciled: false,
             reconciled_once: false,
             awake: now,
@@ -373,7 +376,8 @@ impl<'a> Engine<'a> {
             self.watching = true;
             return Ok(None);
         }
-        let wants_preflight = self.reconciled && !self.preflight_passed && self.config.goal == Goal::Trade;
+        let is_checked = self.preflight_passed && now < self.key_check_due;
+        let wants_preflight = self.reconciled && !is_checked && self.config.goal == Goal::Trade;
         let preflight_due = Some(self.contact.due(Chore::Preflight)).filter(|_| wants_preflight);
         if preflight_due.is_some_and(|due| now >= due) {
             self.preflight()?;

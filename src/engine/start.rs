@@ -21,6 +21,8 @@ use crate::core::{Decimal, Timestamp, money};
 
 /// So often the exchange is tried at a start before "start again later" is the answer.
 const START_ATTEMPTS: u32 = 5;
+/// The key is looked at again this often: it may lose rights, or be about to expire.
+const KEY_CHECK_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Whoever took no turn for so long was suspended: the longest wait for an answer is shorter, and so is every other one.
 const SUSPENDED: Duration = Duration::from_secs(3600);
@@ -61,13 +63,18 @@ impl Engine<'_> {
         }
     }
 
-    /// Looks whether the key may trade, and whether the ladder may be placed at the market's price.
+    /// Looks whether the key may trade, now and every day. The first time also whether the ladder may be placed at the market's
+    /// price.
     pub(super) fn preflight(&mut self) -> Result<(), Failure> {
         let ticker = match self.exchange.preflight() {
             Ok(ticker) => ticker,
             Err(fault) => return self.chore_failed(Chore::Preflight, &fault),
         };
         self.contact.succeeded(Chore::Preflight);
+        self.key_check_due = self.now().after(KEY_CHECK_INTERVAL);
+        if self.preflight_passed {
+            return Ok(());
+        }
         let Ledger { instrument, cycle, .. } = &self.books.ledger;
         let Some(instrument) = instrument else { return Ok(()) };
         if let Err(error) = strategy::check(ticker.ask_or_last(), &self.config.parameters, instrument) {
@@ -91,6 +98,7 @@ impl Engine<'_> {
         self.contact.answered();
         // A comparison over a connection that was only just opened is a rough one.
         self.heartbeat_due = now;
+        self.key_check_due = self.key_check_due.min(now.after(KEY_CHECK_INTERVAL));
         self.contact.quiet_until = now;
         self.connected = self.connected.min(now);
         self.funds = None;

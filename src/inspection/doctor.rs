@@ -28,8 +28,6 @@ const MOST_AHEAD: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_secs(1);
 /// A round trip beyond this leaves nothing of the five seconds in which Bybit takes a request.
 const TOO_SLOW: Duration = Duration::from_secs(5);
-/// A key that expires sooner than this should be renewed now.
-const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,8 +136,7 @@ pub fn key(info: Result<&KeyInfo, &Fault>, environment: Environment, now: Timest
     findings.extend(info.expires.map(|expires| {
         if expires <= now {
             refused(&format!("it expired at {expires}"), "make a new one")
-        } else if expires.since(now) < EXPIRES_SOON {
-            let days = expires.since(now).as_secs() / 86_400;
+        } else if let Some((days, expires)) = info.expires_soon(now) {
             Finding::warning("key", format!("it expires in {days} days, at {expires}"), "make a new one in time")
         } else {
             Finding::good("key", format!("expires at {expires}"))

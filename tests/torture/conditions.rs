@@ -338,7 +338,9 @@ impl Conditions {
         self.any(now, pause, |one| {
             // An exchange that says "too many requests" is obeyed, whatever it was asked for.
             let quiet = matches!(one.kind, Kind::TooMany | Kind::Forbidden);
-            quiet || (one.scope.touches_acts() && one.kind != Kind::Slow)
+            // Nor does it take what is signed by a time that it has told wrongly itself.
+            let unsigned = one.kind == Kind::WrongTime;
+            quiet || unsigned || (one.scope.touches_acts() && one.kind != Kind::Slow)
         })
     }
 
@@ -408,6 +410,12 @@ fn named(name: &str) -> Vec<(Kind, Scope)> {
         .collect();
     assert!(!found.is_empty(), "there is no condition {name:?}");
     found
+}
+
+/// Every one that the engine can bear, by its name.
+pub(crate) fn names() -> Vec<String> {
+    let name = |(kind, scope): (Kind, Scope)| Condition { kind, scope, from: 0, until: 0, detail: 0 }.name();
+    bearable().into_iter().map(name).collect()
 }
 
 /// Those that are drawn.

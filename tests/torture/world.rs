@@ -100,7 +100,7 @@ pub(crate) struct World {
     pub(crate) ready: VecDeque<Signal>,
     /// Requests that arrive although the client gave up.
     pub(crate) late: Vec<(i64, Request)>,
-    walk: Walk,
+    pub(crate) walk: Walk,
     next_point: i64,
     /// Names whose create has brought no clear answer yet.
     pub(crate) unknown: BTreeSet<String>,

@@ -46,7 +46,12 @@ impl<T: Transport, C: AdjustableClock> Exchange for Client<T, C> {
     fn preflight(&mut self) -> Result<Ticker, Fault> {
         let [key, ticker] = self.ask_together([(&KEY, String::new()), (&TICKERS, self.of_symbol().finish())]);
         match key.and_then(|body| read_key(&body)) {
-            Ok(info) => info.permit().map_err(|why| KEY.fault(FaultKind::KeyRefused, why))?,
+            Ok(info) => {
+                info.permit().map_err(|why| KEY.fault(FaultKind::KeyRefused, why))?;
+                if let Some((days, moment)) = info.expires_soon(self.protocol.clock.exchange_time()) {
+                    log::warn!("the API key expires in {days} days, at {moment}: make a new one in time");
+                }
+            }
             Err(fault) if fault.kind == FaultKind::KeyRefused => return Err(fault),
             // No answer is no refusal: what the key may not do is refused when it is asked for.
             Err(fault) => log::warn!("the key could not be checked: {fault}"),

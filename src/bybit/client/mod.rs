@@ -109,6 +109,9 @@ pub struct TimeCheck {
     pub behind_ms: i64,
 }
 
+/// A key that expires sooner than this should be renewed now.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
 /// What the exchange says about the key in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyInfo {
@@ -127,6 +130,12 @@ pub struct KeyInfo {
 }
 
 impl KeyInfo {
+    /// In how many days and when it expires, if that is soon: a new one should be made now.
+    pub fn expires_soon(&self, now: Timestamp) -> Option<(u64, Timestamp)> {
+        let left = self.expires.filter(|expires| expires.since(now) < EXPIRES_SOON)?;
+        Some((left.since(now).as_secs() / 86_400, left))
+    }
+
     /// Whether a bot should trade with it.
     ///
     /// # Errors
