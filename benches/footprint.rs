@@ -41,8 +41,9 @@ const SLOW_CYCLES: u64 = 4;
 const SYNCED: Duration = Duration::from_millis(1_300);
 const CYCLES_A_DAY: u64 = 10;
 const DAY_LIMIT: u64 = 1_000_000;
-const FAST_CYCLES: u64 = 50;
-const QUICKLY: Duration = Duration::from_millis(100);
+const FAST_CYCLES: u64 = 20;
+/// The bot lets no more than ten requests a second leave in the mean.
+const QUICKLY: Duration = Duration::from_millis(400);
 const MEMORY_LIMIT: u64 = 10 * 1024;
 /// The main thread, the stream's, Ctrl-C's, and the journal's while it syncs.
 const IDLE_THREADS_LIMIT: usize = 4;
