@@ -34,6 +34,8 @@ pub(crate) struct Bounds {
     requests: VecDeque<i64>,
     written: VecDeque<(i64, usize)>,
     fills: usize,
+    /// Whether this process has compared its ledger with the exchange.
+    compared: bool,
     /// When the open cycle began, in true time.
     opened: Option<i64>,
     /// Since when something protective is due.
@@ -93,6 +95,7 @@ impl World {
     /// A process begins.
     pub(crate) fn begin_bounds(&mut self) {
         self.bounds.requests.clear();
+        self.bounds.compared = false;
     }
 
     /// The journal is lost: what it grew by was for nothing.
@@ -108,6 +111,7 @@ impl World {
     /// A cycle begins, or is to be closed because of its age: by a clock that is wrong nothing is sold.
     pub(crate) fn in_true_time(&mut self, record: &Record) {
         match record {
+            Record::Reconciled => self.bounds.compared = true,
             Record::CycleOpened { .. } => self.bounds.opened = Some(self.now),
             Record::ExitDecided { cause: ExitCause::TimeLimit } => {
                 let limit = self.parameters.time_limit.map_or(0, |limit| limit.as_millis() as i64);
@@ -174,9 +178,11 @@ impl World {
             return offerable.then_some("coins are carried over and not offered");
         };
         let disturbed = self.conditions.disturb_knowledge(now) || !matches!(self.link, Link::Up(_));
-        // A process that has not compared anything yet does not know what rests.
-        let in_doubt = !self.mirror.watching
-            || cycle.live_orders().any(|(_, order)| order.is_unknown() || order.cancel_asked.is_some());
+        // A process that cannot compare anything yet does not know what rests: what it sells may be offered already.
+        if disturbed && !self.bounds.compared {
+            return None;
+        }
+        let in_doubt = cycle.live_orders().any(|(_, order)| order.is_unknown() || order.cancel_asked.is_some());
         if cycle.exit.is_some() {
             let excused = disturbed && in_doubt;
             return (sellable(cycle.held().quantity) && !excused).then_some("an exit is not carried out");
