@@ -597,14 +597,3 @@ fn candles_come_oldest_first_from_a_window_of_one_page() {
         assert_eq!(fault.kind, FaultKind::Malformed, "{fault}");
     }
 }
-
-#[test]
-fn a_key_that_expires_within_two_weeks_is_worth_a_warning() {
-    let now = Timestamp(1_700_000_000_000);
-    let day = Duration::from_secs(86_400);
-    let expires_in = |days: u32| {
-        let body = format!(r#"{{"retCode":0,"result":{{"readOnly":0,"expiredAt":"{}"}}}}"#, now.after(day * days));
-        super::calls::read_key(body.as_bytes()).unwrap().expires_soon(now).map(|(days, _)| days)
-    };
-    assert_eq!([1, 13, 14, 400].map(expires_in), [Some(1), Some(13), None, None]);
-}

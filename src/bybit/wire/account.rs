@@ -125,6 +125,11 @@ mod tests {
         let read = |json: &str| serde_json::from_str::<KeyAnswer<'_>>(json).unwrap().key_info();
         let info = read(json);
         assert!(!info.read_only && info.can_trade_spot && info.can_withdraw);
+        let before = |days: u64| info.expires.unwrap().before(std::time::Duration::from_secs(days * 86_400));
+        assert_eq!(
+            [1, 13, 14, 400].map(|days| info.expires_soon(before(days)).map(|(left, _)| left)),
+            [Some(1), Some(13), None, None]
+        );
         assert_eq!((info.ips, info.days_left), (vec!["1.2.3.4".to_owned()], Some(40)));
         assert_eq!(info.expires.unwrap().to_string(), "2027-01-01T00:00:00.000Z");
         let never =
