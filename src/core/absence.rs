@@ -30,7 +30,7 @@ use super::record::{AlarmCause, MissingCause, Record};
 use super::time::Timestamp;
 
 /// A create can no longer arrive after this long: the signature's window is 5 s, the rest is for the exchange to show it.
-pub const ARRIVAL_PATIENCE: Duration = Duration::from_secs(10);
+const ARRIVAL_PATIENCE: Duration = Duration::from_secs(10);
 /// An order that surely exists, or did, is looked for at least so long before a cancel is asked for under its name,
 pub const HIDDEN_PATIENCE: Duration = Duration::from_secs(60);
 /// and so long before it counts as ended, unless the exchange may have forgotten it.
@@ -298,5 +298,10 @@ closed, fills missing | told          | untold        | untold          | alarm,
         apply(&mut ledger, &[Record::CycleClosed { cycle: 1, profit: Decimal::ZERO }]);
         assert_eq!(crate::core::reconcile::execution(&ledger, KEY, &execution("2")), []);
         assert_eq!(crate::core::reconcile::execution(&ledger, KEY, &execution("3")).len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_bought_while_an_order_may_be_filled_of_which_nothing_is_told() {
+        assert!(AlarmCause::Untold.forbids_buys());
     }
 }

@@ -312,7 +312,10 @@ pub enum AlarmCause {
 impl AlarmCause {
     /// Whether nothing is bought while it is raised.
     pub fn forbids_buys(self) -> bool {
-        matches!(self, Self::Strays | Self::LostHistory)
+        match self {
+            Self::Strays | Self::Untold | Self::LostHistory => true,
+            Self::Refused | Self::CoinsLeft => false,
+        }
     }
 }
 
