@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use kit::{Bot, STRATEGY, Venue, account, holds, outcome, until};
+use kit::{Bot, STRATEGY, Venue, account, holds, outcome, trading, until};
 use recompra::core::Decimal;
 use recompra::core::ledger::{Ledger, Lot};
 use recompra::core::record::{AlarmCause, Record};
@@ -14,14 +14,6 @@ use recompra::engine::ports::Journal as _;
 use recompra::journal::{self, FileStorage, JournalFile};
 
 const SOON: Duration = Duration::from_secs(30);
-
-/// A bot whose ladder rests.
-fn trading(venue: &Venue, config: &str) -> Bot {
-    let bot = Bot::start(config);
-    let rests = |key: &str| holds(&venue.journal(), &format!("\"type\":\"order_accepted\",\"key\":\"{key}\""));
-    until("the ladder rests", SOON, || rests("1-0s-1") && rests("1-1b-1"));
-    bot
-}
 
 /// The state directory of a bot that has ended in peace, with these facts at the end of its journal.
 fn ended_with(venue: &Venue, config: &str, facts: impl FnOnce(Ledger) -> Vec<Record>) {

@@ -8,17 +8,9 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kit::{Bot, STRATEGY, Venue, account, holds, outcome, program, recompra, until};
+use kit::{STRATEGY, Venue, account, holds, outcome, program, recompra, trading, until};
 
 const SOON: Duration = Duration::from_secs(30);
-
-/// A bot whose ladder rests.
-fn trading(venue: &Venue, config: &str) -> Bot {
-    let bot = Bot::start(config);
-    let rests = |key: &str| holds(&venue.journal(), &format!("\"type\":\"order_accepted\",\"key\":\"{key}\""));
-    until("the ladder rests", SOON, || rests("1-0s-1") && rests("1-1b-1"));
-    bot
-}
 
 fn resting(venue: &Venue) -> usize {
     venue.hub.with(|exchange, _| exchange.orders().filter(|order| order.status.is_open()).count())

@@ -47,7 +47,13 @@ impl Timestamp {
     }
 }
 
-fn milliseconds(duration: Duration) -> i64 {
+/// The pause after so many in a row: it doubles each time, up to the longest.
+pub fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times.min(16))).min(longest)
+}
+
+/// In whole milliseconds; saturates.
+pub fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -15,6 +15,7 @@ use super::{Engine, Failure};
 use crate::core::Timestamp;
 use crate::core::ledger::Ledger;
 use crate::core::record::Record;
+use crate::core::time::doubled;
 
 /// The journal is synced so long after the first record that is not safe yet, once nothing else is to be done. Counted from
 /// the last record instead, a bot that is never quiet would never be safe from a power cut.
@@ -120,7 +121,7 @@ impl Engine<'_> {
         if self.books.failures == 0 {
             error!("{error}: nothing is sent until it can be written; resting orders stay");
         }
-        let pause = (FIRST_PAUSE * 2_u32.pow(self.books.failures.min(8))).min(LONGEST_PAUSE);
+        let pause = doubled(FIRST_PAUSE, self.books.failures, LONGEST_PAUSE);
         self.books.failures = self.books.failures.saturating_add(1);
         let until = self.now().after(pause);
         while self.now() < until {

@@ -18,6 +18,7 @@ use super::{Engine, Failure};
 use crate::core::Timestamp;
 use crate::core::record::{AlarmCause, Record};
 use crate::core::strategy::Goal;
+use crate::core::time::doubled;
 
 /// The first pause after the exchange could not be reached; it doubles.
 pub(super) const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
@@ -152,10 +153,6 @@ impl Contact {
         self.outages = self.outages.saturating_add(1);
         self.quiet_until = until.max(now.after(pause));
     }
-}
-
-fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(times.min(16))).min(longest)
 }
 
 pub(super) fn is_outage(kind: FaultKind) -> bool {

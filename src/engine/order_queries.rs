@@ -17,6 +17,7 @@ use crate::core::money::Decimal;
 use crate::core::order::{OrderKey, OrderReport};
 use crate::core::reconcile::{self, Source};
 use crate::core::record::{AlarmCause, Record};
+use crate::core::time::doubled;
 
 /// The stream is given so long to tell what an answer or another row has already told.
 const STREAM_GRACE: Duration = Duration::from_secs(1);
@@ -139,7 +140,7 @@ impl Engine<'_> {
         let now = self.now();
         if let Some(query) = self.queries.get_mut(&key) {
             let longest = if query.refused > 0 { LONGEST_REFUSED_PAUSE } else { LONGEST_PAUSE };
-            let pause = (FIRST_PAUSE * 2_u32.pow(query.asked.min(16))).min(longest);
+            let pause = doubled(FIRST_PAUSE, query.asked, longest);
             query.asked = query.asked.saturating_add(1);
             query.due = now.after(pause);
         }

@@ -171,6 +171,14 @@ impl Drop for Bot {
     }
 }
 
+/// A bot that was started on an empty state directory, once its ladder rests.
+pub fn trading(venue: &Venue, config: &str) -> Bot {
+    let bot = Bot::start(config);
+    let rests = |key: &str| holds(&venue.journal(), &format!("\"type\":\"order_accepted\",\"key\":\"{key}\""));
+    until("the ladder rests", Duration::from_secs(30), || rests("1-0s-1") && rests("1-1b-1"));
+    bot
+}
+
 /// Waits until something is so.
 pub fn until(what: &str, patience: Duration, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();

@@ -14,6 +14,7 @@ use crate::bybit::codes;
 use crate::bybit::sign::Credentials;
 use crate::bybit::wire;
 use crate::core::Timestamp;
+use crate::core::time::milliseconds;
 use crate::engine::ports::{AdjustableClock, Fault, FaultKind};
 use crate::http::{Method, Request, Response, Sent, TransportError};
 
@@ -217,10 +218,6 @@ fn to_the_middle(round_trip: Duration) -> i64 {
 /// Whether it may have spent its time elsewhere than on the way.
 fn is_slow(round_trip: Duration) -> bool {
     round_trip > LONGEST_WAY_BACK * 2
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What a body says, read as text, as the stream's frames are: reading the same types from bytes as well would put each

@@ -32,7 +32,7 @@ use super::money::{self, Decimal};
 use super::order::{OrderKey, OrderSpec, Slot};
 use super::parameters::Parameters;
 use super::record::{ExitCause, Offer, Reason, Refusal};
-use super::time::Timestamp;
+use super::time::{Timestamp, doubled};
 pub use opening::next_cycle_due;
 use reading::Reading;
 pub use rebuys::rebuys_due;
@@ -420,10 +420,6 @@ impl<'a> Decider<'a> {
     fn wake_at(&mut self, moment: Timestamp) {
         self.decision.wake = Some(self.decision.wake.unwrap_or(moment).min(moment));
     }
-}
-
-fn doubled(first: Duration, doublings: u32, longest: Duration) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(doublings.min(16))).min(longest)
 }
 
 /// Checks, before the first order and whenever the filters change, that the whole ladder could be placed if the
